@@ -1,0 +1,238 @@
+"""Files: rows in from JSONL, CSV and Parquet, lines out that survive a kill.
+
+Two writing forms, and no third: `write_atomic` for a whole file (written beside, synced, renamed) and `Appender` for
+JSONL that grows (a line torn by a kill is cut off at the next opening; it was never acknowledged).
+"""
+
+from __future__ import annotations
+
+import csv
+import errno
+import gzip
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+from potstill.errors import DataError, require_extra, shorten
+from potstill.records import Problem, R, Rationale, Record, from_dict, json_line, problem_from, rationale_from
+
+READABLE = ".jsonl, .json, .csv, .tsv, .parquet, and .gz of the text formats"
+T = TypeVar("T", bound=Record)
+
+
+def read_rows(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (`file:line`, row) from a JSONL, JSON-array, CSV, TSV or Parquet file, gzipped or not.
+
+    Raises:
+        DataError: The file is missing, of an unknown kind, not UTF-8, or a line is not JSON.
+    """
+    path = Path(path)
+    if not path.is_file():
+        found = "a folder" if path.is_dir() else "no such file"
+        message = f"{path}: {found}; give a file ({READABLE})"
+        raise DataError(message)
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    kind = suffixes[-2] if suffixes[-1:] == [".gz"] and len(suffixes) > 1 else suffixes[-1] if suffixes else ""
+    if kind == ".parquet":
+        yield from _read_parquet(path)
+    elif kind in (".csv", ".tsv"):
+        yield from _read_csv(path, "\t" if kind == ".tsv" else ",")
+    elif kind == ".json":
+        yield from _read_json(path)
+    elif kind in (".jsonl", ".ndjson"):
+        yield from _read_jsonl(path)
+    else:
+        message = f"{path}: cannot tell the format from the name; expected {READABLE}"
+        raise DataError(message)
+
+
+def read_records(path: str | Path, cls: type[R]) -> Iterator[R]:
+    """Yield records of one class from a file; problems and rationales may lack an id."""
+    for where, row in read_rows(path):
+        if cls is Problem:
+            yield problem_from(row, where)  # type: ignore[misc]
+        elif cls is Rationale:
+            yield rationale_from(row, where)  # type: ignore[misc]
+        else:
+            yield from_dict(cls, row, where)
+
+
+def write_records(path: str | Path, records: Iterable[Record]) -> int:
+    """Write a whole JSONL file atomically and return its number of lines."""
+    count = 0
+    lines: list[str] = []
+    for record in records:
+        lines.append(json_line(record))
+        count += 1
+    write_atomic(path, "".join(lines))
+    return count
+
+
+def write_atomic(path: str | Path, text: str) -> None:
+    """Replace a file's contents in one step: a reader, or a kill, sees the old text or the new, never a part."""
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("w", encoding="utf-8") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        partial.replace(path)
+
+
+class writing:  # noqa: N801 - reads as a statement: `with writing(path):`
+    """Turn an `OSError` of a write into a `DataError` that says what to do; a full disk leaves the run resumable."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if not isinstance(error, OSError):
+            return
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            message = f"{self.path}: the disk is full; free some space and run the same command again, it resumes"
+        else:
+            message = f"{self.path}: cannot be written ({error.strerror}); choose a folder that you may write"
+        raise DataError(message) from error
+
+
+class Appender:
+    """A JSONL file that grows. `append` returns after the lines are on disk."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._out: io.BufferedWriter | None = None
+
+    def __enter__(self) -> Appender:
+        with writing(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            drop_torn_line(self.path)
+            self._out = self.path.open("ab")
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        assert self._out is not None, "an Appender is used in a with statement"
+        self._out.close()
+
+    def append(self, records: Iterable[Record]) -> None:
+        """Write the records and sync them to disk."""
+        assert self._out is not None, "an Appender is used in a with statement"
+        with writing(self.path):
+            self._out.write("".join(map(json_line, records)).encode("utf-8"))
+            self._out.flush()
+            os.fsync(self._out.fileno())
+
+
+def drop_torn_line(path: Path) -> int:
+    """Cut off a last line without its line end, left by a kill in the middle of a write; return the bytes cut."""
+    if not path.exists():
+        return 0
+    with path.open("r+b") as file:
+        size = end = file.seek(0, os.SEEK_END)
+        while end > 0:
+            start = max(0, end - 65536)
+            file.seek(start)
+            newline = file.read(end - start).rfind(b"\n")
+            if newline >= 0:
+                end = start + newline + 1
+                break
+            end = start
+        if end != size:
+            file.truncate(end)
+        return size - end
+
+
+def _open_text(path: Path) -> io.TextIOWrapper:
+    opener = gzip.open if path.suffix.lower() == ".gz" else open
+    return opener(path, "rt", encoding="utf-8-sig", newline="")  # type: ignore[return-value, operator]
+
+
+def _read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    opener = gzip.open if path.suffix.lower() == ".gz" else open
+    with opener(path, "rb") as file:  # type: ignore[operator]
+        for number, raw in enumerate(_lines(path, file), start=1):
+            where = f"{path}:{number}"
+            try:
+                line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as cause:
+                message = (
+                    f"{where}: not UTF-8 (byte {raw[cause.start]:#04x} at position {cause.start}); convert the file"
+                )
+                raise DataError(message) from cause
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except (json.JSONDecodeError, RecursionError) as cause:
+                message = f"{where}: not valid JSON ({shorten(cause, 80)}); expected one object per line"
+                raise DataError(message) from cause
+            if not isinstance(row, dict):
+                message = f"{where}: found {shorten(repr(row), 80)}; expected one JSON object per line"
+                raise DataError(message)
+            yield where, row
+
+
+def _lines(path: Path, file: Any) -> Iterator[bytes]:
+    try:
+        yield from file
+    except (OSError, EOFError) as cause:
+        message = f"{path}: cannot be read to its end ({shorten(cause)}); the file is damaged"
+        raise DataError(message) from cause
+
+
+def _read_json(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    with _open_text(path) as file:
+        try:
+            rows = json.load(file)
+        except (ValueError, RecursionError) as cause:
+            message = f"{path}: not valid JSON ({shorten(cause, 80)})"
+            raise DataError(message) from cause
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        message = f"{path}: expected a JSON array of objects; for one object per line name the file .jsonl"
+        raise DataError(message)
+    for number, row in enumerate(rows, start=1):
+        yield f"{path}[{number}]", row
+
+
+def _read_csv(path: Path, delimiter: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    with _open_text(path) as file:
+        reader = csv.DictReader(file, delimiter=delimiter, strict=True)
+        try:
+            for row in reader:
+                where = f"{path}:{reader.line_num}"
+                if None in row or None in row.values():
+                    message = (
+                        f"{where}: found another number of columns than the header's {len(reader.fieldnames or ())}"
+                    )
+                    raise DataError(message)
+                yield where, dict(row)
+        except (csv.Error, UnicodeDecodeError) as cause:
+            message = f"{path}:{reader.line_num + 1}: not readable as UTF-8 CSV ({shorten(cause, 80)})"
+            raise DataError(message) from cause
+
+
+def _read_parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    require_extra("pyarrow", "train")
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(path)
+        number = 0
+        for batch in file.iter_batches(batch_size=4096):
+            for row in batch.to_pylist():
+                number += 1
+                yield f"{path}[{number}]", {key: value for key, value in row.items() if value is not None}
+    except pa.ArrowException as cause:
+        message = f"{path}: not a readable Parquet file ({shorten(cause, 80)})"
+        raise DataError(message) from cause

@@ -1,0 +1,1 @@
+"""Text: ask for rationales, read their answers, check them, keep the good ones."""

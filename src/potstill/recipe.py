@@ -1,0 +1,451 @@
+"""The recipe: one frozen model per stage, read from YAML with `--set table.key=value` on top.
+
+Unknown keys are refused with the nearest known one. `${VAR}` is replaced from the environment and fails when unset.
+Nothing here opens an endpoint or a data set: a recipe that loads may still name a model that does not exist.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from potstill.errors import ConfigError, shorten
+from potstill.records import AnswerType, Kind
+
+
+class Table(BaseModel):
+    """Base of every recipe table: frozen, strict about keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class SourceConfig(Table):
+    """Where problems come from."""
+
+    source: str
+    """A .jsonl, .csv or .parquet file (also .gz), a folder or name for Hugging Face `datasets`, or `miniature`."""
+    split: str | None = None
+    """The split of the source to read; also a filter on a `split` column."""
+    columns: dict[str, str] = {}
+    """Our field name -> the column of the source that holds it, e.g. {question: text, answer: label}."""
+    answer_type: AnswerType | None = None
+    """How answers are compared; `None`: as the rows say, else `text`."""
+    labels: tuple[str, ...] = ()
+    limit: int | None = Field(default=None, ge=1)
+    seed: int | None = None
+    """Seed of the sub-sample taken by `limit` (`None`: the first rows), or of the miniature's world."""
+    options: dict[str, Any] = {}
+    """Further arguments of the source (a `datasets` configuration name, the miniature's sizes)."""
+
+
+class ProblemsConfig(SourceConfig):
+    """`problems`: one source with a hold-out, or one source per split."""
+
+    source: str = ""
+    holdout: dict[str, float] = {}
+    """Fractions held out by problem family (numbers masked, near-duplicates together), e.g. {dev: 0.1, test: 0.2}."""
+    splits: dict[str, SourceConfig] = {}
+    """Our split name -> its own source; instead of `source`."""
+
+    @model_validator(mode="after")
+    def _one_form(self) -> ProblemsConfig:
+        if bool(self.source) == bool(self.splits):
+            message = "give either 'source' (one file, with 'holdout' if you like) or 'splits' (one source per split)"
+            raise ValueError(message)
+        if sum(self.holdout.values()) >= 1 or any(frac <= 0 for frac in self.holdout.values()):
+            message = f"holdout is {self.holdout}; fractions must be above 0 and sum to less than 1"
+            raise ValueError(message)
+        return self
+
+
+class PriceConfig(Table):
+    """Money per million tokens."""
+
+    input: float = Field(default=0.0, ge=0)
+    cached_input: float | None = Field(default=None, ge=0)
+    output: float = Field(default=0.0, ge=0)
+
+
+class TeacherConfig(Table):
+    """One teacher: an OpenAI-compatible endpoint, or recorded rationales."""
+
+    base_url: str | None = None
+    """For example https://api.openai.com/v1, or `miniature` for the embedded teacher on loopback."""
+    model: str = ""
+    api_key_env: str | None = "OPENAI_API_KEY"
+    """Environment variable that holds the key; the key itself is never written."""
+    api: Literal["chat", "completions"] = "chat"
+    replay: str | None = None
+    """A file of recorded rationales instead of an endpoint."""
+    temperature: float | None = Field(default=1.0, ge=0)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    max_tokens: int | None = Field(default=512, ge=1)
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    """Base seed; each index gets its own. `None`: no seed is sent."""
+    n: int = Field(default=1, ge=1)
+    """Choices asked for in one request; missing ones are topped up."""
+    logprobs: bool = False
+    max_concurrency: int = Field(default=32, ge=1)
+    requests_per_minute: float | None = Field(default=None, gt=0)
+    tokens_per_minute: float | None = Field(default=None, gt=0)
+    timeout_s: float = Field(default=120.0, gt=0)
+    max_retries: int = Field(default=6, ge=0)
+    price: PriceConfig | None = None
+    extra_body: dict[str, Any] = {}
+    headers: dict[str, str] = {}
+    proxy: str | None = None
+    ca_file: str | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> TeacherConfig:
+        if self.base_url is None and self.replay is None:
+            message = "a teacher needs 'base_url' (an endpoint) or 'replay' (a file of recorded rationales)"
+            raise ValueError(message)
+        return self
+
+
+class SampleConfig(Table):
+    """`sample`: how many rationales per problem, and how they are asked for."""
+
+    n: int = Field(default=30, ge=1)
+    """Rationales per problem and kind (SCoTD: N = 30)."""
+    kinds: tuple[Kind, ...] = ("cot",)
+    splits: tuple[str, ...] = ("train",)
+    system: str | None = None
+    """A system message, sent first."""
+    template: str = "scotd"
+    """A built-in template's name or the path of a template file."""
+    demonstrations: str | None = None
+    """JSONL of worked examples {question, rationale, answer}; `None`: zero-shot."""
+    n_demonstrations: int | None = Field(default=None, ge=1)
+    shuffle_demonstrations: bool = True
+    temperature: float | None = Field(default=None, ge=0)
+    """Overrides the teacher's."""
+    max_failed_frac: float = Field(default=0.05, ge=0, le=1)
+
+
+class VerifyConfig(Table):
+    """`verify`: how final answers are read and compared."""
+
+    answer_type: AnswerType | None = None
+    """Overrides the problems'."""
+    math_verify: bool = True
+    """Ask `math-verify`, in a guarded process, where the exact rules do not decide an expression."""
+    timeout_s: float = Field(default=5.0, gt=0)
+    workers: int = Field(default=1, ge=1)
+    max_failed_frac: float = Field(default=1.0, ge=0, le=1)
+
+
+class FilterConfig(Table):
+    """`filter`: which rationales are kept; every drop has a reason."""
+
+    keep: Literal["correct", "answered", "all"] = "correct"
+    """correct: the labelled setting; all: the unlabelled one."""
+    max_tokens: int | None = Field(default=None, ge=1)
+    """Drop longer rationales, counted in white-space separated words."""
+    allow_truncated: bool = False
+    """Whether texts that ended at `max_tokens` are kept."""
+    dedup: Literal["none", "exact"] = "none"
+    """SCoTD: none."""
+    decontaminate: tuple[str, ...] = ("dev", "test", "ood", "contrast")
+    """Training problems whose family occurs in these splits are dropped and counted."""
+
+
+class MixConfig(Table):
+    """`mix`: which kept rationales become training examples."""
+
+    kinds: tuple[Kind, ...] = ("cot",)
+    """answer: the label-only baseline, made from gold answers (unlabelled: from the teacher's)."""
+    n: int | None = Field(default=None, ge=1)
+    """Use the first n of each problem's rationales in an order drawn by seed, before filtering; `None`: all."""
+    format: Literal["plain", "chat"] = "plain"
+    prompt: str = "Q: {question}\nA:"
+    target: str = " {rationale} So the answer is: {answer}"
+    answer_target: str = " So the answer is: {answer}"
+    max_per_problem: int | None = Field(default=None, ge=1)
+
+
+class StudentConfig(Table):
+    """`student`: the model that learns."""
+
+    model: str = "miniature"
+    """A Hugging Face name or folder, `miniature`, or `scratch` with `config`."""
+    config: dict[str, Any] = {}
+    """With `scratch`: the model's configuration, e.g. {model_type: llama, hidden_size: 256, vocab_size: 4096}."""
+    dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
+    lora: dict[str, Any] | None = None
+    """Arguments of peft's LoraConfig, by their own names; `None`: full fine-tuning."""
+    trust_remote_code: bool = False
+
+
+class TrainConfig(BaseModel):
+    """`train`: our few options, and any argument of the Hugging Face Trainer by its own name."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    shared_prompt: bool = True
+    """Encode each prompt once for all its rationales; same loss and gradients as one row each."""
+    loader: Literal["one_per_problem", "all"] = "one_per_problem"
+    """one_per_problem: each visit of a problem draws from its kept rationales at random, so every
+    problem weighs the same (SCoTD); all: every example once per epoch."""
+    problems_per_step: int = Field(default=8, ge=1)
+    """Problems in one forward pass."""
+    rationales_per_problem: int = Field(default=6, ge=1)
+    """Rationales of each problem in one forward pass."""
+    max_length: int | None = Field(default=None, ge=2)
+    """Longest prompt + target in tokens; `None`: the model's own limit."""
+    overlong: Literal["error", "skip"] = "skip"
+    """skip: drop and count examples that do not fit; never truncate."""
+    task_weights: dict[str, float] = {}
+    """Loss weight per task; empty: one token mean over all."""
+    patience: int | None = Field(default=None, ge=1)
+    """Stop after this many evaluations on the dev split without a better accuracy; `None`: run to `max_steps`."""
+    dev_problems: int | None = Field(default=None, ge=1)
+    """Problems of the dev split used to choose the checkpoint; `None`: all."""
+
+
+class InferConfig(Table):
+    """`infer`: how a student answers."""
+
+    paths: dict[Kind, int] = {"cot": 1}
+    """Paths per problem and kind. One path is greedy; more are sampled and voted on."""
+    temperature: float = Field(default=0.7, ge=0)
+    """For more than one path (SCoTD: 0.7)."""
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    max_new_tokens: int = Field(default=256, ge=1)
+    batch_tokens: int = Field(default=16384, ge=1)
+    """Tokens of cache in one batch."""
+    splits: tuple[str, ...] = ("test",)
+    greedy: bool = True
+    """With several paths: also run the greedy one."""
+
+
+class EvaluateConfig(Table):
+    """`evaluate`: what is scored and compared."""
+
+    splits: tuple[str, ...] = ("test",)
+    teacher: bool = True
+    """Score the teacher on the same problems, where one can be asked."""
+    compare: tuple[tuple[str, str], ...] = ()
+    """Pairs of systems (a, b) to compare; empty: the method's own."""
+    bootstrap: int = Field(default=2000, ge=100)
+    confidence: float = Field(default=0.95, gt=0, lt=1)
+    tie: Literal["first", "logprob"] = "first"
+    """Which of equally frequent answers wins a vote: the first seen, or that of the highest mean log-probability."""
+
+
+class ReportConfig(Table):
+    """`report`: how the page looks."""
+
+    title: str | None = None
+    examples: int = Field(default=6, ge=0)
+
+
+class BudgetConfig(Table):
+    """`budget`: hard limits over the whole run; reaching one stops cleanly and resumably."""
+
+    tokens: int | None = Field(default=None, ge=1)
+    money: float | None = Field(default=None, gt=0)
+    """In the currency of `price`."""
+
+
+class ArmConfig(Table):
+    """One arm: what it changes of the recipe. `train: null` leaves the student as it is."""
+
+    mix: dict[str, Any] = {}
+    filter: dict[str, Any] = {}
+    train: dict[str, Any] | None = {}
+    infer: dict[str, Any] = {}
+    student: dict[str, Any] = {}
+
+
+class Recipe(Table):
+    """A whole recipe. Methods set defaults; every one of them can be overridden."""
+
+    method: Literal["scotd"] = "scotd"
+    engine: Literal["local"] = "local"
+    task: str = "problems"
+    """The name of the task in scores."""
+    seed: int = 0
+    n_seeds: int = Field(default=1, ge=1)
+    """How often each arm is trained, with seeds 0, 1, …, on the same samples."""
+    parallel: int = Field(default=1, ge=1)
+    """Students trained at the same time, each in its own process."""
+    ledger: str | None = None
+    problems: ProblemsConfig
+    teachers: tuple[TeacherConfig, ...] = ()
+    sample: SampleConfig = SampleConfig()
+    verify: VerifyConfig = VerifyConfig()
+    filter: FilterConfig = FilterConfig()
+    mix: MixConfig = MixConfig()
+    student: StudentConfig = StudentConfig()
+    train: TrainConfig = TrainConfig()
+    infer: InferConfig = InferConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    report: ReportConfig = ReportConfig()
+    budget: BudgetConfig = BudgetConfig()
+    arms: dict[str, ArmConfig] = {}
+    """System name -> what it changes; empty: one arm, named after the method."""
+
+    @field_validator("teachers", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, Mapping) else value
+
+    @field_validator("teachers")
+    @classmethod
+    def _one_for_now(cls, value: tuple[TeacherConfig, ...]) -> tuple[TeacherConfig, ...]:
+        if len(value) > 1:
+            message = f"{len(value)} teachers given; this version samples from one"
+            raise ValueError(message)
+        return value
+
+    @field_validator("arms", mode="before")
+    @classmethod
+    def _empty_arms(cls, value: Any) -> Any:
+        return {name: arm or {} for name, arm in value.items()} if isinstance(value, Mapping) else value
+
+    def for_arm(self, name: str) -> Recipe:
+        """Return the recipe as the arm `name` sees it."""
+        arm = self.arms.get(name, ArmConfig())
+        tables = {"mix": arm.mix, "filter": arm.filter, "train": arm.train or {}, "infer": arm.infer}
+        tables["student"] = arm.student
+        data = self.model_dump()
+        for table, changes in tables.items():
+            data[table] = {**data[table], **changes}
+        return _validated(data, f"arms.{name}")
+
+
+def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
+    """Read a recipe file, apply `table.key=value` overrides, validate.
+
+    Raises:
+        ConfigError: The file cannot be read, is not YAML, or a key or value is not allowed.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as cause:
+        message = f"recipe {path}: cannot be read ({shorten(cause)}); give the path of a YAML file"
+        raise ConfigError(message) from cause
+    return parse_recipe(text, overrides, where=str(path))
+
+
+def parse_recipe(text: str, overrides: Iterable[str] = (), where: str = "recipe") -> Recipe:
+    """Validate recipe text; as `load_recipe`."""
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as cause:
+        message = f"{where}: not valid YAML: {shorten(cause)}"
+        raise ConfigError(message) from cause
+    if not isinstance(data, dict):
+        message = f"{where}: found {type(data).__name__}; expected tables such as problems, teachers, sample"
+        raise ConfigError(message)
+    for override in overrides:
+        apply_override(data, override)
+    return _validated(_interpolated(data, where), where)
+
+
+def apply_override(data: dict[str, Any], override: str) -> None:
+    """Set one `table.key=value` in raw recipe data; the value is read as YAML."""
+    key, separator, raw = override.partition("=")
+    if not separator or not key.strip():
+        message = f"--set {shorten(override)!r}: expected table.key=value, for example sample.n=5"
+        raise ConfigError(message)
+    try:
+        value = yaml.safe_load(raw)
+    except yaml.YAMLError as cause:
+        message = f"--set {shorten(override)!r}: the value is not valid YAML; quote it"
+        raise ConfigError(message) from cause
+    node: Any = data
+    parts = key.strip().split(".")
+    for depth, part in enumerate(parts[:-1]):
+        if isinstance(node, list):
+            node = _list_item(node, part, override)
+            continue
+        if node.get(part) is None:
+            node[part] = {}
+        node = node[part]
+        if not isinstance(node, dict | list):
+            message = f"--set {shorten(override)!r}: '{'.'.join(parts[: depth + 1])}' is a value, not a table"
+            raise ConfigError(message)
+    if isinstance(node, list):
+        message = (
+            f"--set {shorten(override)!r}: '{'.'.join(parts[:-1])}' is a list; name an item, e.g. teachers.0.model"
+        )
+        raise ConfigError(message)
+    node[parts[-1]] = value
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """Return the resolved recipe as YAML, every default spelled out."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _list_item(node: list[Any], part: str, override: str) -> Any:
+    if part.isdigit() and int(part) < len(node):
+        return node[int(part)]
+    message = f"--set {shorten(override)!r}: '{part}' is not an item of a list of {len(node)}"
+    raise ConfigError(message)
+
+
+def _interpolated(value: Any, where: str) -> Any:
+    if isinstance(value, dict):
+        return {key: _interpolated(item, where) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_interpolated(item, where) for item in value]
+    if isinstance(value, str):
+        return re.sub(r"\$\{(\w+)\}", lambda match: _environment(match[1], where), value)
+    return value
+
+
+def _environment(name: str, where: str) -> str:
+    value = os.environ.get(name)
+    if value is None:
+        message = f"{where}: ${{{name}}} is used but the environment variable {name} is not set; export it first"
+        raise ConfigError(message)
+    return value
+
+
+def _validated(data: dict[str, Any], where: str) -> Recipe:
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as cause:
+        raise ConfigError(_explain(cause, where)) from cause
+
+
+def _explain(error: ValidationError, where: str) -> str:
+    """Say in one or two sentences what the first problem is, with the nearest key for an unknown one."""
+    first, total = error.errors()[0], error.error_count()
+    location = ".".join(str(part) for part in first["loc"])
+    more = f" (and {total - 1} more)" if total > 1 else ""
+    if first["type"] == "extra_forbidden":
+        known = _known_keys(first["loc"][:-1])
+        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(sorted(known))}"
+        return f"{where}: {location}: unknown key; {hint}{more}"
+    if first["type"] == "missing":
+        return f"{where}: {location}: this key is required{more}"
+    reason = first["msg"].removeprefix("Value error, ")
+    found = "" if isinstance(first["input"], Mapping) else f"got {shorten(repr(first['input']), 80)}; "
+    return f"{where}: {location}: {found}{reason}{more}"
+
+
+def _known_keys(location: tuple[Any, ...]) -> list[str]:
+    model: Any = Recipe
+    for part in location:
+        annotation = (
+            model.model_fields[part].annotation if isinstance(part, str) and part in model.model_fields else None
+        )
+        models = re.findall(r"\w+Config", str(annotation)) if annotation is not None else []
+        if models:
+            model = globals()[models[0]]
+    return [*model.model_fields]

@@ -1,0 +1,132 @@
+"""Bounded concurrency over streams: the only place where tasks are started.
+
+Nothing here knows of teachers or programs, retries anything or swallows an error: the first exception of `fn` cancels
+what is in flight and reaches the caller.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import aclosing, suppress
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+async def stream(items: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
+    """Yield from a plain or an asynchronous iterable alike."""
+    if isinstance(items, AsyncIterable):
+        async for item in items:
+            yield item
+    else:
+        for item in items:
+            yield item
+
+
+async def map_concurrent(
+    fn: Callable[[T], Awaitable[U]], items: Iterable[T] | AsyncIterable[T], limit: int
+) -> AsyncIterator[U]:
+    """Yield `await fn(item)` as each finishes, with at most `limit` in flight and none pulled ahead of need.
+
+    Order is that of completion. Leaving the loop early, or an exception of `fn`, cancels and awaits what is in flight.
+    """
+    if limit < 1:
+        message = f"limit is {limit}; expected at least 1"
+        raise ValueError(message)
+    tasks: _Tasks[U] = _Tasks()
+    try:
+        async with aclosing(stream(items)) as source:  # type: ignore[type-var]
+            async for item in source:
+                tasks.start(fn(item))
+                while tasks.finished or len(tasks.running) >= limit:
+                    yield await tasks.next()
+        while tasks.running or tasks.finished:
+            yield await tasks.next()
+    finally:
+        await tasks.cancel()
+
+
+class _Tasks(Generic[U]):
+    """Running tasks and those that have finished; O(1) per task, where `asyncio.wait` is O(running)."""
+
+    def __init__(self) -> None:
+        self.running: set[asyncio.Future[U]] = set()
+        self.finished: deque[asyncio.Future[U]] = deque()
+        self._wake = asyncio.Event()
+
+    def start(self, work: Awaitable[U]) -> None:
+        task = asyncio.ensure_future(work)
+        self.running.add(task)
+        task.add_done_callback(self._on_done)
+
+    async def next(self) -> U:
+        while not self.finished:
+            self._wake.clear()
+            await self._wake.wait()
+        return self.finished.popleft().result()
+
+    async def cancel(self) -> None:
+        left = [*self.running, *self.finished]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+    def _on_done(self, task: asyncio.Future[U]) -> None:
+        self.running.discard(task)
+        self.finished.append(task)
+        self._wake.set()
+
+
+async def collect(items: AsyncIterable[T]) -> list[T]:
+    """Return all items of an asynchronous stream as a list."""
+    return [item async for item in items]
+
+
+class Stream(Generic[T]):
+    """A lazy stream that can be read with `async for`, or with a plain `for` from a script or a notebook.
+
+    The plain form runs the event loop in a thread of its own, so it works inside a running loop too. Leaving the loop
+    early cancels what is in flight.
+    """
+
+    def __init__(self, make: Callable[[], AsyncIterator[T]]) -> None:
+        self._make = make
+
+    def __aiter__(self) -> AsyncIterator[T]:
+        return self._make()
+
+    def __iter__(self) -> Iterator[T]:
+        handed: queue.Queue[tuple[bool, T | BaseException | None]] = queue.Queue(maxsize=1)
+        left = threading.Event()
+        thread = threading.Thread(target=self._work, args=(handed, left), name="potstill-stream", daemon=True)
+        thread.start()
+        try:
+            while (got := handed.get())[0]:
+                yield got[1]  # type: ignore[misc]
+            if got[1] is not None:
+                raise got[1]  # type: ignore[misc]
+        finally:
+            left.set()
+            while thread.is_alive():
+                with suppress(queue.Empty):
+                    handed.get(timeout=0.05)
+
+    def _work(self, handed: queue.Queue[tuple[bool, T | BaseException | None]], left: threading.Event) -> None:
+        async def pump() -> None:
+            async with aclosing(self._make()) as source:  # type: ignore[type-var]
+                async for item in source:
+                    await asyncio.to_thread(handed.put, (True, item))
+                    if left.is_set():
+                        return
+
+        error: BaseException | None = None
+        try:
+            asyncio.run(pump())
+        except BaseException as raised:  # noqa: BLE001 - handed over whole to the reader's thread
+            error = raised
+        handed.put((False, error))

@@ -1,0 +1,1 @@
+"""The boundary to models: teachers behind one protocol, and the ledger of what was bought from them."""
