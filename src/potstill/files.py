@@ -111,13 +111,13 @@ class Appender:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._out: io.BufferedWriter | None = None
+        self._out: io.FileIO | None = None
 
     def __enter__(self) -> Appender:
         with writing(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             drop_torn_line(self.path)
-            self._out = self.path.open("ab")
+            self._out = self.path.open("ab", buffering=0)
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -128,8 +128,9 @@ class Appender:
         """Write the records and sync them to disk."""
         assert self._out is not None, "an Appender is used in a with statement"
         with writing(self.path):
-            self._out.write("".join(map(json_line, records)).encode("utf-8"))
-            self._out.flush()
+            left = memoryview("".join(map(json_line, records)).encode("utf-8"))
+            while left:
+                left = left[self._out.write(left) :]
             os.fsync(self._out.fileno())
 
 

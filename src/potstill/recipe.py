@@ -330,25 +330,41 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     Raises:
         ConfigError: The file cannot be read, is not YAML, or a key or value is not allowed.
     """
+    return build_recipe(read_recipe(path), overrides, where=str(path))
+
+
+def read_recipe(path: str | Path) -> dict[str, Any]:
+    """Return a recipe file's raw tables, not yet validated; errors as `load_recipe`."""
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as cause:
         message = f"recipe {path}: cannot be read ({shorten(cause)}); give the path of a YAML file"
         raise ConfigError(message) from cause
-    return parse_recipe(text, overrides, where=str(path))
+    return parse_tables(text, str(path))
 
 
 def parse_recipe(text: str, overrides: Iterable[str] = (), where: str = "recipe") -> Recipe:
-    """Validate recipe text; as `load_recipe`."""
+    """Validate recipe text; errors as `load_recipe`."""
+    return build_recipe(parse_tables(text, where), overrides, where)
+
+
+def parse_tables(text: str, where: str) -> dict[str, Any]:
+    """Return the raw tables of recipe text."""
     try:
         data = yaml.safe_load(text)
     except yaml.YAMLError as cause:
         message = f"{where}: not valid YAML: {shorten(cause)}"
         raise ConfigError(message) from cause
     if not isinstance(data, dict):
-        message = f"{where}: found {type(data).__name__}; expected tables such as problems, teachers, sample"
+        found = "nothing" if data is None else type(data).__name__
+        message = f"{where}: found {found}; expected tables such as problems, teachers, sample"
         raise ConfigError(message)
+    return data
+
+
+def build_recipe(data: dict[str, Any], overrides: Iterable[str] = (), where: str = "recipe") -> Recipe:
+    """Validate raw tables with overrides on top; errors as `load_recipe`."""
     for override in overrides:
         apply_override(data, override)
     return _validated(_interpolated(data, where), where)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from enum import StrEnum
 from functools import cache
 from typing import Any, Literal, TypeVar, get_args
@@ -227,9 +227,10 @@ _IN_MEMORY_ONLY = frozenset({"verdict", "problem"})
 
 def to_dict(record: Record) -> dict[str, Any]:
     """Return the JSON form: `None` and empty defaults left out, except in scores, whose readers expect every key."""
+    cls: Any = type(record)
     keep_all = isinstance(record, Score | Comparison)
     row: dict[str, Any] = {}
-    for name, default in _wire_fields(type(record)):
+    for name, default in _wire_fields(cls):
         value = getattr(record, name)
         if keep_all:
             if name != "meta" or value:
@@ -255,15 +256,18 @@ def from_dict(cls: type[R], row: Any, where: str = "record") -> R:
     name = f"{where} ({row['id']})" if isinstance(row.get("id"), str) else where
     values: dict[str, Any] = {}
     meta = dict(row.get("meta") or {})
-    known = _field_types(cls)
+    record_class: Any = cls
+    known = _field_types(record_class)
     for key, value in row.items():
         if key not in known:
             meta[key] = value
         elif key != "meta":
             values[key] = _checked(cls, key, value, known[key], name)
-    missing = [key for key in _required(cls) if key not in values]
+    missing = [key for key in _required(record_class) if key not in values]
     if missing:
-        message = f"{name}: field '{missing[0]}' is missing; a {cls.__name__} needs {', '.join(_required(cls))}"
+        message = (
+            f"{name}: field '{missing[0]}' is missing; a {cls.__name__} needs {', '.join(_required(record_class))}"
+        )
         raise DataError(message)
     return cls(**values, meta=meta)
 
@@ -315,25 +319,22 @@ def unique_ids(records: Iterable[Problem], where: str) -> None:
 
 
 @cache
-def _field_types(cls: type[R]) -> dict[str, str]:
+def _field_types(cls: Any) -> dict[str, str]:
     return {f.name: str(f.type) for f in fields(cls) if f.name not in _IN_MEMORY_ONLY}
 
 
 @cache
-def _required(cls: type[R]) -> tuple[str, ...]:
+def _required(cls: Any) -> tuple[str, ...]:
     return tuple(f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING)
 
 
 @cache
-def _wire_fields(cls: type) -> tuple[tuple[str, Any], ...]:
-    rows = []
-    for f in fields(cls):
-        if f.name in _IN_MEMORY_ONLY:
-            continue
-        required = f.default is MISSING and f.default_factory is MISSING
-        default = MISSING if required else f.default_factory() if f.default is MISSING else f.default  # type: ignore[misc]
-        rows.append((f.name, default))
-    return tuple(rows)
+def _wire_fields(cls: Any) -> tuple[tuple[str, Any], ...]:
+    return tuple((f.name, _default(f)) for f in fields(cls) if f.name not in _IN_MEMORY_ONLY)
+
+
+def _default(f: Field[Any]) -> Any:
+    return f.default_factory() if f.default_factory is not MISSING else f.default
 
 
 def _checked(cls: type, key: str, value: Any, annotation: str, name: str) -> Any:

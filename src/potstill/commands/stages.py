@@ -1,0 +1,309 @@
+"""The stage verbs: each runs one stage on files, or a recipe's run up to that stage."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from potstill.commands.printing import print_json, print_text
+from potstill.commands.running import print_plan, run_file
+from potstill.errors import ConfigError
+from potstill.messages import say
+from potstill.recipe import Recipe, build_recipe, read_recipe
+
+FILES_OF = {
+    "sample": (("--problems", "the problems"),),
+    "verify": (("--rationales", "the rationales"), ("--problems", "the problems")),
+    "mix": (("--rationales", "the rationales"), ("--verdicts", "their verdicts"), ("--problems", "the problems")),
+    "train": (("--examples", "the training examples"), ("--dev", "problems to choose the checkpoint on")),
+    "infer": (("--problems", "the problems"),),
+    "evaluate": (("--predictions", "the predictions"), ("--problems", "the problems")),
+}
+
+
+def add(verb: str, parser: argparse.ArgumentParser) -> None:
+    """Add the options of a stage verb."""
+    for flag, what in FILES_OF.get(verb, ()):
+        parser.add_argument(flag, metavar="FILE", help=f"file of {what}")
+    if verb == "report":
+        parser.add_argument("runs", nargs="*", metavar="RUN", help="the run directory (or --run DIR)")
+    else:
+        parser.add_argument("--out", metavar="PATH", help="what to write")
+    {"sample": _sample_options, "infer": _infer_options, "train": _train_options, "mix": _mix_options}.get(
+        verb, lambda _: None
+    )(parser)
+    if verb == "evaluate":
+        parser.add_argument("--system", default="student", help="the system's name in the scores")
+    parser.set_defaults(call=CALLS[verb])
+
+
+def _sample_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--base-url", metavar="URL", help="the endpoint, e.g. http://127.0.0.1:8000/v1, or `miniature`")
+    parser.add_argument("--model", metavar="NAME", help="the model to ask for")
+    parser.add_argument("--api-key-env", metavar="NAME", help="environment variable with the key [OPENAI_API_KEY]")
+    parser.add_argument("--n", type=int, metavar="N", help="rationales per problem [30]")
+    parser.add_argument("--kind", choices=("cot", "pot", "answer"), help="what to ask for [cot]")
+    parser.add_argument("--temperature", type=float, metavar="T", help="sampling temperature [1.0]")
+    parser.add_argument("--max-concurrency", type=int, metavar="C", help="requests in flight [32]")
+    parser.add_argument("--ledger", metavar="FILE", help="the ledger of what was bought [in the user's cache folder]")
+    parser.add_argument("--columns", metavar="OURS=THEIRS,…", help="column mapping, e.g. question=text,answer=label")
+
+
+def _infer_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--student", metavar="PATH|URL", help="a student folder, or an endpoint")
+    parser.add_argument("--model", metavar="NAME", help="the model to ask for, at an endpoint")
+    parser.add_argument("--paths", metavar="KIND=K,…", help="paths per kind, e.g. cot=10")
+
+
+def _train_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--student", metavar="NAME", help="Hugging Face name or folder, `miniature` or `scratch`")
+
+
+def _mix_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--format", default="potstill", help="potstill, trl or messages")
+
+
+def sample(options: argparse.Namespace) -> int:
+    """Sample rationales into a file."""
+    if not options.problems:
+        return _stage_of_run("sample", options)
+    teacher = _given(options, "base_url", "model", "api_key_env", "temperature", "max_concurrency")
+    if not options.recipe:
+        teacher.setdefault("base_url", None)
+    settings: dict[str, Any] = _given(options, "n")
+    if options.kind:
+        settings["kinds"] = [options.kind]
+    if not options.recipe:
+        settings.setdefault("template", "zero_shot")
+    recipe = _recipe(options, {"teachers": teacher, "sample": settings, **_given(options, "ledger")})
+    problems = _problems(options, recipe)
+    if options.dry_run:
+        from potstill.pipeline import require_teacher
+        from potstill.rationales.sampling import plan
+
+        row = plan(problems, recipe.sample, require_teacher(recipe), seed=recipe.seed, ledger=recipe.ledger)
+        print_plan([{"stage": "sample", **row}], as_json=options.json)
+        return 0
+    from potstill.pipeline import buy
+
+    counts = asyncio.run(buy(recipe, problems, recipe.sample, Path(_required(options, "out"))))
+    _print_counts("sample", counts, options)
+    return 0
+
+
+def verify(options: argparse.Namespace) -> int:
+    """Verify rationales into a file of verdicts."""
+    if not options.rationales:
+        return _stage_of_run("verify", options)
+    from potstill.files import read_records, write_records
+    from potstill.rationales.verification import verify as verify_stage
+    from potstill.records import Rationale
+
+    recipe = _recipe(options, {})
+    problems = _problems(options, recipe)
+    rationales = read_records(options.rationales, Rationale)
+    verdicts = [r.verdict for r in verify_stage(rationales, problems, recipe.verify) if r.verdict is not None]
+    if not options.dry_run:
+        write_records(_required(options, "out"), verdicts)
+    _print_counts("verify", dict(Counter(v.status.value for v in verdicts).most_common()), options)
+    return 0
+
+
+def mix(options: argparse.Namespace) -> int:
+    """Turn verified rationales into training examples."""
+    if not options.rationales:
+        return _stage_of_run("mix", options)
+    from potstill.files import read_records
+    from potstill.records import Rationale, Verdict
+    from potstill.students.mixing import export
+    from potstill.students.mixing import mix as mix_stage
+
+    recipe = _recipe(options, {})
+    problems = {p.id: p for p in _problems(options, recipe)}
+    verdicts = {v.rationale_id: v for v in read_records(options.verdicts, Verdict)} if options.verdicts else {}
+    rationales = [
+        replace(r, verdict=verdicts.get(r.id), problem=problems.get(r.problem_id))
+        for r in read_records(options.rationales, Rationale)
+    ]
+    if not options.verdicts:
+        from potstill.rationales.verification import verify as verify_stage
+
+        rationales = list(verify_stage(rationales, problems, recipe.verify))
+    examples = mix_stage(
+        rationales, recipe.mix, problems=list(problems.values()), filter=recipe.filter, seed=recipe.seed
+    )
+    if not options.dry_run:
+        export(examples, _required(options, "out"), options.format)
+    _print_counts("mix", {"examples": len(examples), "problems": len({e.group for e in examples})}, options)
+    return 0
+
+
+def train(options: argparse.Namespace) -> int:
+    """Train a student on examples."""
+    if not options.examples:
+        return _stage_of_run("train", options)
+    from potstill.files import read_records
+    from potstill.records import Example
+    from potstill.students.training import train as train_stage
+
+    recipe = _recipe(options, {"student": {"model": options.student}} if options.student else {})
+    examples = list(read_records(options.examples, Example))
+    dev: list[Any] = []
+    if options.dev:
+        options.problems = options.dev
+        dev = _problems(options, recipe)
+    out = train_stage(
+        examples,
+        recipe.train,
+        student=recipe.student,
+        out=options.out or "students/student",
+        dev=dev,
+        infer=recipe.infer,
+        verify=recipe.verify,
+        mix=recipe.mix,
+        seed=recipe.seed,
+    )
+    print_text(str(out))
+    return 0
+
+
+def infer(options: argparse.Namespace) -> int:
+    """Ask a student, into a file of predictions."""
+    if not options.problems:
+        return _stage_of_run("infer", options)
+    from potstill.files import write_records
+    from potstill.recipe import TeacherConfig
+    from potstill.students.inference import infer as infer_stage
+
+    settings = {"paths": _pairs(options.paths, "--paths", int)} if options.paths else {}
+    recipe = _recipe(options, {"infer": settings})
+    problems = _problems(options, recipe)
+    student: Any = _required(options, "student")
+    if str(student).startswith(("http://", "https://")):
+        student = TeacherConfig(base_url=student, model=options.model or "")
+    predictions = list(infer_stage(problems, student, recipe.infer, mix=recipe.mix, seed=recipe.seed))
+    write_records(_required(options, "out"), predictions)
+    _print_counts("infer", {"problems": len(problems), "paths": len(predictions)}, options)
+    return 0
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    """Score predictions."""
+    if not options.predictions:
+        return _stage_of_run("evaluate", options)
+    from potstill.evaluation.scoring import evaluate as evaluate_stage
+    from potstill.evaluation.tables import terminal_table
+    from potstill.files import read_records, write_atomic
+    from potstill.records import Rationale, to_dict
+
+    recipe = _recipe(options, {})
+    problems = _problems(options, recipe)
+    predictions = list(read_records(options.predictions, Rationale))
+    scores = evaluate_stage(
+        predictions, problems, recipe.evaluate, system=options.system, task=recipe.task, verify=recipe.verify
+    )
+    rows = {"scores": [to_dict(s) for s in scores], "comparisons": []}
+    if options.out:
+        import json
+
+        write_atomic(options.out, json.dumps(rows, indent=1) + "\n")
+    if options.json:
+        print_json(rows)
+    else:
+        print_text(terminal_table(scores, ()))
+    return 0
+
+
+def report(options: argparse.Namespace) -> int:
+    """Write the report of a run."""
+    from potstill.evaluation.reporting import report as report_stage
+
+    runs = options.runs or ([options.run] if options.run else [])
+    if len(runs) != 1:
+        message = f"report: {len(runs)} run directories given; give one, e.g. `potstill report runs/demo`"
+        raise ConfigError(message)
+    print_text(str(report_stage(runs[0])))
+    return 0
+
+
+CALLS = {
+    "sample": sample,
+    "verify": verify,
+    "mix": mix,
+    "train": train,
+    "infer": infer,
+    "evaluate": evaluate,
+    "report": report,
+}
+
+
+def _stage_of_run(stage: str, options: argparse.Namespace) -> int:
+    """Run a recipe up to a stage; without a recipe, go on with the one that the run directory holds."""
+    recipe = options.recipe
+    if recipe is None and options.run and (Path(options.run) / "recipe.yaml").exists():
+        recipe = Path(options.run) / "recipe.yaml"
+    if recipe is None:
+        first = FILES_OF[stage][0][0]
+        message = f"{stage}: nothing to read; give {first} FILE (and --out), or --recipe FILE --run DIR"
+        raise ConfigError(message)
+    return run_file(recipe, options, stage, None)
+
+
+def _recipe(options: argparse.Namespace, tables: dict[str, Any]) -> Recipe:
+    """Return the recipe given, or the defaults, with the command's own options on top."""
+    data = read_recipe(options.recipe) if options.recipe else {}
+    data.setdefault("problems", {"source": "given on the command line"})
+    for name, table in tables.items():
+        data[name] = {**(data.get(name) or {}), **table} if isinstance(table, dict) else table
+    if data.get("teachers") is not None and not any(data["teachers"].values()):
+        del data["teachers"]
+    return build_recipe(data, options.set, options.recipe or "command line")
+
+
+def _problems(options: argparse.Namespace, recipe: Recipe) -> list[Any]:
+    from potstill.evaluation.datasets import load_problems
+
+    columns = dict(recipe.problems.columns)
+    if getattr(options, "columns", None):
+        columns |= _pairs(options.columns, "--columns", str)
+    return load_problems(
+        _required(options, "problems"),
+        limit=options.limit,
+        columns=columns,
+        answer_type=recipe.problems.answer_type,
+        labels=recipe.problems.labels,
+    )
+
+
+def _required(options: argparse.Namespace, name: str) -> str:
+    value: str | None = getattr(options, name, None)
+    if value is None:
+        message = f"{options.verb}: --{name} is missing; it is needed with the files given"
+        raise ConfigError(message)
+    return value
+
+
+def _given(options: argparse.Namespace, *names: str) -> dict[str, Any]:
+    return {name: value for name in names if (value := getattr(options, name)) is not None}
+
+
+def _pairs(text: str, flag: str, convert: type[Any]) -> dict[str, Any]:
+    pairs = {}
+    for part in text.split(","):
+        key, separator, value = part.partition("=")
+        if not separator or not key or not value or (convert is int and not value.isdigit()):
+            message = f"{flag} {text!r}: expected KEY=VALUE pairs with commas between them"
+            raise ConfigError(message)
+        pairs[key.strip()] = convert(value.strip())
+    return pairs
+
+
+def _print_counts(stage: str, counts: Any, options: argparse.Namespace) -> None:
+    if options.json:
+        print_json({"stage": stage, **counts})
+    else:
+        say(stage, ", ".join(f"{key} {value}" for key, value in counts.items()))

@@ -1,0 +1,191 @@
+"""From verified predictions to marks: which problem each path of a system got right.
+
+    predictions (Rationale + Verdict) ──grade──► Graded: (split, path) -> Marks ──► potstill.evaluation.scoring
+
+A path is one way to take a system's answer: `answer`, `cot` and `pot` are its greedy texts of that kind, `vote` is the
+majority over its sampled ones. Nothing here judges a text (`potstill.rationales.verification` does) or averages.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from potstill.errors import DataError
+from potstill.recipe import EvaluateConfig, VerifyConfig
+from potstill.records import KINDS, Problem, Rationale, Status, Verdict
+
+PATHS = ("cot", "pot", "answer", "routed", "vote")
+"""In order of preference where two systems share no path."""
+MAX_MISSING_FRAC = 0.05
+
+
+@dataclass(slots=True)
+class Marks:
+    """What one run of one system got on one split by one path."""
+
+    right: dict[str, float] = field(default_factory=dict)
+    """Problem id -> 1, 0, or NaN (unscored); every problem of the split, in their order."""
+    statuses: Counter[str] = field(default_factory=Counter)
+    missing: int = 0
+    """Problems without any prediction; their mark is NaN."""
+    ties: int = 0
+    """Votes in which the tie rule decided."""
+
+
+@dataclass(slots=True)
+class Graded:
+    """One run of one system, graded."""
+
+    marks: dict[tuple[str, str], Marks]
+    """(split, path) -> marks; a split or path without a single prediction is not there."""
+    parents: dict[str, str]
+    """Problem id -> the problem that it was derived from, where it was."""
+
+    def groups(self, ids: Sequence[str]) -> list[str]:
+        """Return each problem's family: its parent's id, or its own."""
+        return [self.parents.get(pid, pid) for pid in ids]
+
+    def families(self, split: str, path: str) -> dict[str, list[str]]:
+        """Return parent id -> the ids of its perturbations in `split` and of itself, from whichever split it is in."""
+        graded = {pid for (_, of_path), marks in self.marks.items() if of_path == path for pid in marks.right}
+        found: dict[str, list[str]] = {}
+        for pid in self.marks[split, path].right:
+            if parent := self.parents.get(pid):
+                found.setdefault(parent, [parent] if parent in graded else []).append(pid)
+        return found
+
+    def right(self, path: str) -> dict[str, float]:
+        """Return problem id -> mark over all splits."""
+        return {pid: mark for (_, of), marks in self.marks.items() if of == path for pid, mark in marks.right.items()}
+
+
+def grade(
+    rationales: Iterable[Rationale],
+    problems: Iterable[Problem],
+    config: EvaluateConfig | None = None,
+    *,
+    verify: VerifyConfig | None = None,
+    system: str = "predictions",
+) -> Graded:
+    """Mark every problem of the evaluated splits by every path that the predictions offer.
+
+    Args:
+        rationales: Predictions of one run; those without a verdict are verified first.
+        problems: The problems that should have been answered; `config.splits` selects among them.
+
+    Raises:
+        DataError: More than 5 % of a split have no prediction, none has one, or two runs are mixed in one.
+    """
+    config = config or EvaluateConfig()
+    wanted = {problem.id: problem for problem in problems if problem.split in config.splits}
+    if not wanted:
+        message = (
+            f"{system}: no problem is in the splits {', '.join(config.splits)}; "
+            "set evaluate.splits to splits that the problems have"
+        )
+        raise DataError(message)
+    answers = _by_path(_verified(rationales, wanted, verify), system)
+    graded = Graded({}, {problem.id: problem.parent_id for problem in wanted.values() if problem.parent_id})
+    for split in dict.fromkeys(problem.split for problem in wanted.values()):
+        ids = [problem.id for problem in wanted.values() if problem.split == split]
+        for path in PATHS:
+            if any((pid, path) in answers for pid in ids):
+                graded.marks[split, path] = _mark(ids, path, answers, tie=config.tie)
+                _require_nearly_all(graded.marks[split, path], f"{system}, split {split}, path {path}")
+    if not graded.marks:
+        message = f"{system}: none of the {len(wanted)} problems has a prediction; run `infer` on these problems first"
+        raise DataError(message)
+    return graded
+
+
+def _verified(
+    rationales: Iterable[Rationale], problems: Mapping[str, Problem], config: VerifyConfig | None
+) -> list[Rationale]:
+    """Return the predictions on `problems`, each with a verdict."""
+    ours = [rationale for rationale in rationales if rationale.problem_id in problems]
+    unjudged = [rationale for rationale in ours if rationale.verdict is None]
+    if not unjudged:
+        return ours
+    from potstill.rationales.verification import verify
+
+    judged = {rationale.id: rationale for rationale in verify(unjudged, problems, config or VerifyConfig())}
+    return [judged.get(rationale.id, rationale) for rationale in ours]
+
+
+def _by_path(rationales: Iterable[Rationale], system: str) -> dict[tuple[str, str], list[Rationale]]:
+    """Return (problem id, path) -> its predictions; `vote` holds all that were sampled."""
+    seen: dict[tuple[str, str, int], str] = {}
+    answers: dict[tuple[str, str], list[Rationale]] = {}
+    for rationale in rationales:
+        key = (rationale.problem_id, rationale.kind, rationale.index)
+        known = seen.get(key)
+        if known == rationale.id:
+            continue
+        if known is not None:
+            message = (
+                f"{system}: problem {key[0]!r} has two predictions of kind {key[1]} and index {key[2]} "
+                f"({known} and {rationale.id}); give the predictions of several runs as several seeds"
+            )
+            raise DataError(message)
+        seen[key] = rationale.id
+        slim = replace(rationale, text="", reasoning_content=None, problem=None)
+        for path in _paths_of(rationale):
+            answers.setdefault((rationale.problem_id, path), []).append(slim)
+    return {key: held for key, held in answers.items() if key[1] != "vote" or len(held) > 1}
+
+
+def _paths_of(rationale: Rationale) -> list[str]:
+    """Say which paths a prediction belongs to; without a mark, index 0 stands for its kind and all may vote."""
+    marked = rationale.meta.get("path")
+    if marked == "greedy":
+        return [rationale.kind]
+    if marked == "sampled":
+        return ["vote"]
+    return [rationale.kind, "vote"] if rationale.index == 0 else ["vote"]
+
+
+def _mark(ids: Sequence[str], path: str, answers: Mapping[tuple[str, str], list[Rationale]], *, tie: str) -> Marks:
+    marks = Marks()
+    for pid in ids:
+        held = answers.get((pid, path))
+        if not held:
+            marks.right[pid] = math.nan
+            marks.missing += 1
+            continue
+        verdict, tied = _voted(held, tie) if path == "vote" else (_verdict(held[0]), False)
+        marks.ties += tied
+        marks.statuses[verdict.status.value] += 1
+        marks.right[pid] = float(verdict.correct) if verdict.scored else math.nan
+    return marks
+
+
+def _voted(held: list[Rationale], tie: str) -> tuple[Verdict, bool]:
+    """Return the verdict of the answer that wins the vote; without any answer, that of the first path."""
+    from potstill.students.voting import vote
+
+    ordered = sorted(held, key=lambda rationale: (KINDS.index(rationale.kind), rationale.index))
+    result = vote(ordered, tie=tie)
+    if result.answer is None:
+        return _verdict(ordered[0]), False
+    winners = (_verdict(rationale) for rationale in ordered if _verdict(rationale).answer == result.answer)
+    return next(winners), bool(result.tied)
+
+
+def _verdict(rationale: Rationale) -> Verdict:
+    if rationale.verdict is None:
+        return Verdict(rationale_id=rationale.id, status=Status.UNVERIFIED, reason="not_checked")
+    return rationale.verdict
+
+
+def _require_nearly_all(marks: Marks, where: str) -> None:
+    if not marks.missing:
+        return
+    found = f"{where}: {marks.missing} of {len(marks.right)} problems have no prediction"
+    if marks.missing > MAX_MISSING_FRAC * len(marks.right):
+        message = f"{found}; at most {MAX_MISSING_FRAC:.0%} may be missing: finish `infer` for this system first"
+        raise DataError(message)
+    warnings.warn(f"{found}; they are counted as unscored", stacklevel=3)

@@ -1,0 +1,236 @@
+"""From marks to scores: how much is right, out of how many, how sure that is, and which system is better.
+
+    predictions ──grade──► Graded ──score──► Score rows, one per seed and one over all seeds
+                                  └─compare─► Comparison rows: the same problems, two systems    ──► scores.json
+
+Denominators: `NO_ANSWER` and `PROGRAM_FAILED` are the author's own failures, count as not right and are reported in
+`meta.statuses`. `UNVERIFIED`, and a problem without any prediction, is unscored: inside `n_unscored`, never inside a
+mean. A row over several seeds is the mean of the rows of its seeds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from potstill.errors import DataError
+from potstill.evaluation import statistics
+from potstill.evaluation.grading import PATHS, Graded, grade
+from potstill.recipe import EvaluateConfig, VerifyConfig
+from potstill.records import Comparison, Problem, Rationale, Score, child_seed
+
+ACCURACY, CONSISTENCY = "accuracy", "contrast_consistency"
+PAIRS = {
+    "scotd": (
+        ("scotd", "answer_only"),
+        ("scotd", "cot_n1"),
+        ("scotd", "cot_n5"),
+        ("cot_n5", "cot_n1"),
+        ("cot_n1", "answer_only"),
+        ("scotd", "untrained"),
+        ("scotd", "teacher"),
+    )
+}
+"""The comparisons that each method is about; those of systems that a run does not have are left out."""
+
+
+def evaluate(
+    rationales: Iterable[Rationale],
+    problems: Iterable[Problem],
+    config: EvaluateConfig | None = None,
+    *,
+    system: str | None = None,
+    task: str = "problems",
+    verify: VerifyConfig | None = None,
+    seed: int | None = None,
+) -> list[Score]:
+    """Score one run of one system: one row per split, path and metric.
+
+    Args:
+        rationales: Predictions; those without a verdict are verified first.
+        problems: The problems that should have been answered; `config.splits` selects among them.
+        system: Its name in the scores (default: the predictions' author).
+        seed: The training seed, written into the rows; `None`: the row stands for the system.
+
+    Raises:
+        DataError: As `grade` says.
+    """
+    config, rows = config or EvaluateConfig(), list(rationales)
+    authors = {rationale.author for rationale in rows if rationale.author}
+    name = system or (authors.pop() if len(authors) == 1 else "student")
+    graded = grade(rows, problems, config, verify=verify, system=name)
+    return [row for row in score(name, {seed: graded}, config, task=task) if row.seed == seed]
+
+
+def score_run(
+    systems: Mapping[str, Mapping[int | None, Iterable[Rationale]]],
+    problems: Iterable[Problem],
+    config: EvaluateConfig | None = None,
+    *,
+    task: str = "problems",
+    method: str = "scotd",
+    verify: VerifyConfig | None = None,
+) -> tuple[list[Score], list[Comparison]]:
+    """Score every system over all its seeds, and compare the pairs of `config.compare` (empty: the method's own).
+
+    Args:
+        systems: System name -> training seed (`None`: it has none) -> its predictions.
+    """
+    config, problems = config or EvaluateConfig(), list(problems)
+    unknown = sorted({name for pair in config.compare for name in pair} - set(systems))
+    if unknown:
+        message = f"evaluate.compare: no system is named {unknown[0]!r}; systems of this run: {', '.join(systems)}"
+        raise DataError(message)
+    graded = {
+        name: {seed: grade(rows, problems, config, verify=verify, system=name) for seed, rows in runs.items()}
+        for name, runs in systems.items()
+    }
+    scores = [row for name, runs in graded.items() for row in score(name, runs, config, task=task)]
+    comparisons: list[Comparison] = []
+    for a, b in config.compare or PAIRS.get(method, ()):
+        if a in graded and b in graded:
+            runs = graded[a].values(), graded[b].values()
+            comparisons += compare(*runs, config, a_name=a, b_name=b, task=task)
+    return scores, comparisons
+
+
+def score(
+    system: str, runs: Mapping[int | None, Graded], config: EvaluateConfig | None = None, *, task: str = "problems"
+) -> list[Score]:
+    """Return the rows of one system: one per seed, then one with `seed` null over all of them."""
+    config, rows = config or EvaluateConfig(), list[Score]()
+    for split, path in dict.fromkeys(key for graded in runs.values() for key in graded.marks):
+        asked = {seed: graded for seed, graded in runs.items() if (split, path) in graded.marks}
+        for metric in _metrics(asked.values(), split, path):
+            label = {"task": task, "system": system, "split": split, "path": path, "metric": metric}
+            rows += [_row(label, [graded], config, seed) for seed, graded in asked.items() if seed is not None]
+            rows.append(_row(label, list(asked.values()), config, None))
+    return rows
+
+
+def compare(
+    a: Iterable[Graded],
+    b: Iterable[Graded],
+    config: EvaluateConfig | None = None,
+    *,
+    a_name: str = "a",
+    b_name: str = "b",
+    task: str = "problems",
+) -> list[Comparison]:
+    """Compare two systems, each with one or more seeds, per split, path and metric.
+
+    Where they share no path (a student that reasons against one that only answers) each is taken by its own first
+    one; the row carries the path of `a`, and both under `meta`.
+    """
+    config, runs_a, runs_b = config or EvaluateConfig(), list(a), list(b)
+    rows = []
+    for split, path_a, path_b in _shared_paths(runs_a, runs_b):
+        for metric in _metrics([*runs_a, *runs_b], split, path_a):
+            label = {"task": task, "a": a_name, "b": b_name, "split": split, "path": path_a, "metric": metric}
+            found = _compared((runs_a, path_a), (runs_b, path_b), label, config)
+            meta = {"seeds_a": len(runs_a), "seeds_b": len(runs_b), "path_a": path_a, "path_b": path_b}
+            rows.append(Comparison(**label, **found._asdict(), meta=meta))  # type: ignore[arg-type]
+    return rows
+
+
+def _compared(
+    a: tuple[list[Graded], str], b: tuple[list[Graded], str], label: Mapping[str, str], config: EvaluateConfig
+) -> statistics.Paired:
+    split, metric = label["split"], label["metric"]
+    marks_a, groups = marks_matrix(a[0], split, a[1], metric)
+    marks_b, _ = marks_matrix(b[0], split, b[1], metric)
+    seed = child_seed("compare", *label.values())
+    try:
+        return statistics.compare_marks(
+            marks_a, marks_b, groups, confidence=config.confidence, resamples=config.bootstrap, seed=seed
+        )
+    except ValueError as cause:
+        message = f"{label['a']} against {label['b']}, split {split}: {cause}"
+        raise DataError(message) from cause
+
+
+def _row(label: Mapping[str, str], runs: Sequence[Graded], config: EvaluateConfig, seed: int | None) -> Score:
+    """Return one score row over one or several runs of a system."""
+    matrix, groups = marks_matrix(runs, label["split"], label["path"], label["metric"])
+    scored = ~np.isnan(matrix).all(axis=0)
+    n, columns = int(scored.sum()), matrix.shape[1]
+    meta = _counts(runs, label["split"], label["path"])
+    if len(runs) > 1:
+        meta["seed_values"] = [_plain(statistics.seed_mean(row)) for row in matrix]
+    if n == 0:
+        return Score(**label, value=None, n=0, n_unscored=columns, seed=seed, by="nothing scored", meta=meta)
+    kept = None if groups is None else [group for group, at in zip(groups, scored.tolist(), strict=True) if at]
+    found = _interval(matrix[:, scored], kept, config, child_seed("score", *label.values()))
+    value = statistics.seed_mean(matrix)
+    return Score(**label, value=value, n=n, n_unscored=columns - n, **found._asdict(), seed=seed, meta=meta)  # type: ignore[arg-type]
+
+
+def _counts(runs: Sequence[Graded], split: str, path: str) -> dict[str, Any]:
+    """Return what stands beside a score: predictions by status, and what is missing."""
+    marks = [graded.marks[split, path] for graded in runs]
+    statuses = sum((mark.statuses for mark in marks), Counter[str]())
+    counts = {"missing": sum(mark.missing for mark in marks), "ties": sum(mark.ties for mark in marks)}
+    found = {name: count for name, count in counts.items() if count}
+    return {"statuses": dict(sorted(statuses.items())), "seeds": len(runs), **found}
+
+
+def _interval(
+    matrix: statistics.Matrix, groups: list[str] | None, config: EvaluateConfig, seed: int
+) -> statistics.Interval:
+    """Choose the interval: Wilson for independent problems and one seed, else the hierarchical bootstrap."""
+    if len(matrix) == 1 and (groups is None or len(set(groups)) == len(groups)):
+        return statistics.wilson(float(matrix.sum()), matrix.shape[1], config.confidence)
+    return statistics.hierarchical_bootstrap(
+        matrix, groups, confidence=config.confidence, resamples=config.bootstrap, seed=seed
+    )
+
+
+def marks_matrix(
+    runs: Sequence[Graded], split: str, path: str, metric: str = ACCURACY
+) -> tuple[statistics.Matrix, list[str] | None]:
+    """Return marks of shape (seeds, problems), or (seeds, families) for consistency, and the family of each problem.
+
+    The families are `None` where every problem is a family of its own.
+    """
+    if metric == CONSISTENCY:
+        families = runs[0].families(split, path)
+        members = [(pid, parent) for parent, ids in families.items() for pid in ids]
+        rights = [graded.right(path) for graded in runs]
+        cells = np.array([[right[pid] for pid, _ in members] for right in rights])
+        return statistics.group_marks(cells, [parent for _, parent in members])[0], None
+    ids = list(runs[0].marks[split, path].right)
+    matrix = np.array([[graded.marks[split, path].right[pid] for pid in ids] for graded in runs])
+    groups = runs[0].groups(ids)
+    return matrix, groups if len(set(groups)) < len(groups) else None
+
+
+def _metrics(runs: Iterable[Graded], split: str, path: str) -> list[str]:
+    """Consistency is a metric where the split holds problems that were derived from others."""
+    has_families = any((split, path) in graded.marks and graded.families(split, path) for graded in runs)
+    return [ACCURACY, CONSISTENCY] if has_families else [ACCURACY]
+
+
+def _shared_paths(a: Sequence[Graded], b: Sequence[Graded]) -> list[tuple[str, str, str]]:
+    """Return (split, path of a, path of b): every path that both have in all runs, else the first of each."""
+    have_a, have_b = _common(a), _common(b)
+    found = []
+    for split in dict.fromkeys(split for split, _ in have_a):
+        paths_a = [path for path in PATHS if (split, path) in have_a]
+        paths_b = [path for path in PATHS if (split, path) in have_b]
+        if shared := [path for path in paths_a if path in paths_b]:
+            found += [(split, path, path) for path in shared]
+        elif paths_b:
+            found.append((split, paths_a[0], paths_b[0]))
+    return found
+
+
+def _common(runs: Sequence[Graded]) -> list[tuple[str, str]]:
+    return [key for key in runs[0].marks if all(key in graded.marks for graded in runs)]
+
+
+def _plain(value: float) -> float | None:
+    return None if math.isnan(value) else value

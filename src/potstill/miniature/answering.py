@@ -1,0 +1,224 @@
+"""From a request's body to the choices of its answer: question read, text written, cut, counted.
+
+A text is a function of (prompt, seed, index). Without a seed the server's own takes its place, together with how often
+the prompt has been asked for, so that equal requests give different texts and a run can be repeated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from potstill.errors import shorten
+
+_TOKEN = re.compile(r"\s*(?:\w+|[^\w\s])|\s+")
+_QUESTION = re.compile(r"(?:^|\n)[ \t]*Q:[ \t]*")
+_PAD = "One step follows from the one before it. "
+MARKER = " So the answer is: "
+
+
+class Writer(Protocol):
+    """What writes an answer to a question."""
+
+    def __call__(self, question: str, rng: random.Random, *, kind: str = "cot", temperature: float = 1.0) -> str:
+        """Return the text; all chance comes from `rng`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """What a request body asks for, checked."""
+
+    api: str
+    """chat or completions."""
+    model: str
+    prompt: str
+    """The whole prompt as one text, roles included: what makes two requests the same."""
+    question: str
+    n: int
+    seed: int | None
+    temperature: float
+    max_tokens: int | None
+    stop: tuple[str, ...]
+    logprobs: bool
+    stream: bool
+    include_usage: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One written text; `text` is `None` where the content is withheld."""
+
+    text: str | None
+    finish: str
+    tokens: int
+    logprob: float | None = None
+
+
+class BodyError(ValueError):
+    """The body is JSON but not a request of this API; `param` names the field."""
+
+    def __init__(self, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+def read_ask(body: Any, api: str) -> Ask:
+    """Check a decoded request body and return what it asks for.
+
+    Raises:
+        BodyError: A field is missing or of the wrong type.
+    """
+    if not isinstance(body, Mapping):
+        message = "the body must be a JSON object"
+        raise BodyError(message)
+    prompt, last = _chat_prompt(body) if api == "chat" else _plain_prompt(body)
+    options = body.get("stream_options")
+    return Ask(
+        api=api,
+        model=_field(body, "model", str, ""),
+        prompt=prompt,
+        question=read_question(last),
+        n=_at_least_one(body, "n") or 1,
+        seed=_field(body, "seed", int, None),
+        temperature=float(_field(body, "temperature", (int, float), 1.0)),
+        max_tokens=_at_least_one(body, "max_completion_tokens") or _at_least_one(body, "max_tokens"),
+        stop=_stops(body.get("stop")),
+        logprobs=bool(body.get("logprobs")),
+        stream=bool(body.get("stream")),
+        include_usage=isinstance(options, Mapping) and bool(options.get("include_usage")),
+    )
+
+
+def read_question(text: str) -> str:
+    """Return the question that a prompt ends with: after its last `Q:`, up to `A:`; without one, the whole text."""
+    starts = list(_QUESTION.finditer(text))
+    question = text[starts[-1].end() :] if starts else text
+    return question.split("\nA:")[0].strip()
+
+
+def write_choices(ask: Ask, writer: Writer, *, seed: str, count: int, fault: str | None = None) -> list[Choice]:
+    """Write `count` choices, cut at the stop strings and at `max_tokens`; `seed` stands in where none was sent."""
+    seed = seed if ask.seed is None else str(ask.seed)
+    return [_choice(ask, writer, seed, index, fault) for index in range(count)]
+
+
+def canned_writer(characters: int, wrong: float) -> Writer:
+    """Return a writer of answers of about `characters` characters that costs next to nothing; see `canned_number`."""
+
+    def write(question: str, rng: random.Random, *, kind: str = "cot", temperature: float = 1.0) -> str:
+        right = canned_number(question)
+        number = right + rng.randint(1, 9) if temperature > 0 and rng.random() < wrong else right
+        end = f"{number}" if kind == "answer" else f"That makes {number}.{MARKER}{number}"
+        return (_PAD * (max(0, characters - len(end)) // len(_PAD)) + end)[-max(characters, len(end)) :]
+
+    return write
+
+
+def canned_number(question: str) -> int:
+    """Return the number that a canned answer to `question` gives when it is right."""
+    return int.from_bytes(hashlib.blake2b(question.encode("utf-8", "surrogatepass"), digest_size=2).digest(), "big")
+
+
+def count_tokens(text: str) -> int:
+    """Return the number of tokens as this server counts them: words, and other signs one by one."""
+    return len(_TOKEN.findall(text))
+
+
+def _choice(ask: Ask, writer: Writer, seed: str, index: int, fault: str | None) -> Choice:
+    # At temperature 0 every index is the same greedy text, as with a real model.
+    draw = f"{ask.prompt}\0{seed}\0{index}" if ask.temperature > 0 else ask.prompt
+    digest = hashlib.blake2b(draw.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    rng = random.Random(int.from_bytes(digest, "big"))
+    text = writer(ask.question, rng, temperature=ask.temperature)
+    if ask.api == "completions":
+        # A model goes on where the prompt ends: after "A:" its first token carries the space.
+        text = text.lstrip() if ask.prompt[-1:].isspace() else " " + text.lstrip()
+    text, finish = _cut_at_stop(text, ask.stop), "stop"
+    tokens = _TOKEN.findall(text)
+    limit = ask.max_tokens
+    if fault == "length":
+        limit = min(limit or len(tokens), len(tokens) // 2)
+    if limit is not None and len(tokens) > limit:
+        tokens, finish = tokens[:limit], "length"
+        text = "".join(tokens)
+    logprob = round(-0.05 - 0.4 * rng.random(), 4) if ask.logprobs else None
+    return Choice(None if fault == "empty" else text, finish, len(tokens), logprob)
+
+
+def token_texts(text: str) -> list[str]:
+    """Split a text into its tokens, nothing lost."""
+    return _TOKEN.findall(text)
+
+
+def _cut_at_stop(text: str, stops: tuple[str, ...]) -> str:
+    ends = [at for stop in stops if (at := text.find(stop)) >= 0]
+    return text[: min(ends)] if ends else text
+
+
+def _chat_prompt(body: Mapping[str, Any]) -> tuple[str, str]:
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not messages:
+        message = "'messages' must be a list of at least one message"
+        raise BodyError(message, "messages")
+    lines, last = [], ""
+    for entry in messages:
+        if not isinstance(entry, Mapping) or not isinstance(entry.get("role"), str):
+            message = "each of 'messages' needs a 'role' and a 'content'"
+            raise BodyError(message, "messages")
+        content = _content(entry.get("content"))
+        lines.append(f"{entry['role']}: {content}")
+        last = content if entry["role"] == "user" else last
+    return "\n".join(lines), last
+
+
+def _content(content: Any) -> str:
+    if content is None or isinstance(content, str):
+        return content or ""
+    if isinstance(content, list):
+        return "".join(str(part.get("text", "")) for part in content if isinstance(part, Mapping))
+    message = "a message's 'content' must be a string or a list of parts"
+    raise BodyError(message, "messages")
+
+
+def _plain_prompt(body: Mapping[str, Any]) -> tuple[str, str]:
+    prompt = body.get("prompt")
+    if not isinstance(prompt, str):
+        message = "'prompt' must be one string; lists of prompts are not served"
+        raise BodyError(message, "prompt")
+    return prompt, prompt
+
+
+def _stops(stop: Any) -> tuple[str, ...]:
+    stops = (stop,) if isinstance(stop, str) else tuple(stop or ())
+    if not all(isinstance(item, str) and item for item in stops):
+        message = "'stop' must be a string or a list of strings"
+        raise BodyError(message, "stop")
+    return stops
+
+
+def _at_least_one(body: Mapping[str, Any], name: str) -> int | None:
+    value = _field(body, name, int, None)
+    if value is not None and value < 1:
+        message = f"'{name}' is {value}; expected at least 1"
+        raise BodyError(message, name)
+    return value  # type: ignore[no-any-return]
+
+
+def _field(body: Mapping[str, Any], name: str, kind: type | tuple[type, ...], default: Any) -> Any:
+    value = body.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, kind) or isinstance(value, bool):
+        message = f"'{name}' is {shorten(repr(value), 40)}, of the wrong type"
+        raise BodyError(message, name)
+    return value
+
+
+def prompt_tokens(ask: Ask) -> int:
+    """Return the prompt's size in tokens, estimated at four characters each: counting would cost more than answering."""
+    return len(ask.prompt) // 4 + 1

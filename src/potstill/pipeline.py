@@ -1,0 +1,277 @@
+"""All stages of a recipe over one run directory: the method section of the paper as one function.
+
+    problems → sample → verify → filter → (mix → train → infer) per arm and seed → evaluate → report
+
+Every stage appends or replaces whole files, is resumed after a kill and skipped when nothing it depends on has
+changed. What a stage does lives in its own module; here stands only the order, and what invalidates what.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from potstill.arms import arms_of, run_arms
+from potstill.errors import ConfigError
+from potstill.messages import say
+from potstill.recipe import Recipe, SampleConfig, TeacherConfig, dump_recipe, load_recipe
+from potstill.records import Comparison, Problem, Rationale, Score, content_id, to_dict
+from potstill.run import Run, chain
+from potstill.verdicts import read_verified, verify_file
+
+STAGES = ("problems", "sample", "verify", "filter", "mix", "train", "infer", "evaluate", "report")
+UNCHANGING = {"max_concurrency", "requests_per_minute", "tokens_per_minute", "timeout_s", "max_retries", "price",
+              "api_key_env", "proxy", "ca_file", "n"}  # fmt: skip
+"""Teacher keys that cannot change an answer: changing them invalidates nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a run leaves: its folder, its scores, its report."""
+
+    folder: Path
+    scores: tuple[Score, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
+    report: Path | None = None
+
+
+def run_recipe(
+    recipe: Recipe | str | Path,
+    run_dir: str | Path | None = None,
+    *,
+    overrides: Iterable[str] = (),
+    force: bool = False,
+    until: str = "report",
+) -> Outcome:
+    """Run the stages of a recipe up to and including `until`; see `potstill.run.run`."""
+    if not isinstance(recipe, Recipe):
+        run_dir = run_dir or Path("runs") / Path(recipe).stem
+        recipe = load_recipe(recipe, overrides)
+    if run_dir is None:
+        message = "run: a recipe given as an object needs run_dir, the folder to write"
+        raise ConfigError(message)
+    with Run(run_dir) as run:
+        return Pipeline(run, recipe, force=force).run(until)
+
+
+def plan_recipe(recipe: Recipe) -> list[dict[str, Any]]:
+    """Return what each buying stage would request, in requests, tokens and money, without sending anything."""
+    from potstill.evaluation.datasets import load_splits
+    from potstill.rationales.sampling import plan
+
+    teacher = require_teacher(recipe)
+    splits = load_splits(recipe.problems, seed=recipe.seed)
+    problems = [p for name in recipe.sample.splits for p in splits.get(name, [])]
+    rows = [{"stage": "sample", **plan(problems, recipe.sample, teacher, seed=recipe.seed, ledger=recipe.ledger)}]
+    if recipe.evaluate.teacher and teacher.replay is None:
+        tested = [p for name in recipe.evaluate.splits for p in splits.get(name, [])]
+        greedy = recipe.sample.model_copy(update={"n": 1, "temperature": 0.0})
+        rows.append({"stage": "evaluate", **plan(tested, greedy, teacher, seed=recipe.seed, ledger=recipe.ledger)})
+    return rows
+
+
+def require_teacher(recipe: Recipe) -> TeacherConfig:
+    """Return the recipe's teacher, or raise `ConfigError`."""
+    if not recipe.teachers:
+        message = "teachers: none given; give base_url and model of an endpoint, or replay: FILE"
+        raise ConfigError(message)
+    return recipe.teachers[0]
+
+
+async def buy(recipe: Recipe, problems: list[Problem], config: SampleConfig, out: Path) -> Mapping[str, Any]:
+    """Sample from the recipe's teacher into a file, through the ledger and within the budget; return the counts."""
+    from potstill.miniature.embedded import reachable
+    from potstill.rationales.sampling import sample_to_file
+    from potstill.teachers.ledger import Ledger, default_ledger_path
+
+    async with AsyncExitStack() as stack:
+        teacher, endpoint = await stack.enter_async_context(reachable(require_teacher(recipe)))
+        path = recipe.ledger or default_ledger_path()
+        ledger = stack.enter_context(Ledger(path)) if teacher.replay is None else None
+        return await sample_to_file(
+            problems, teacher, config, out, ledger=ledger, budget=recipe.budget, seed=recipe.seed, endpoint=endpoint
+        )
+
+
+class Pipeline:
+    """One pass over the stages. State: the open run, and the fingerprint of each stage."""
+
+    def __init__(self, run: Run, recipe: Recipe, *, force: bool) -> None:
+        self.recipe = recipe
+        self.files = run
+        self.marks = fingerprints(recipe)
+        self.arms = arms_of(recipe, self.marks)
+        self.problems: dict[str, Problem] = {}
+        every = dict(self.marks)
+        for arm in self.arms:
+            every |= arm.marks
+        run.require_fresh(every, force=force)
+
+    def run(self, until: str) -> Outcome:
+        """Run the stages in order; each is a no-op when it is done."""
+        steps = {
+            "problems": self.load_problems,
+            "sample": self.sample,
+            "verify": self.verify,
+            "filter": self.filter,
+            "mix": lambda: run_arms(self.files, self.recipe, self.arms, until="mix"),
+            "train": lambda: run_arms(self.files, self.recipe, self.arms, until="train"),
+            "infer": self.infer,
+            "evaluate": self.evaluate,
+            "report": self.report,
+        }
+        self.files.describe(dump_recipe(self.recipe), seed=self.recipe.seed, method=self.recipe.method)
+        for name in STAGES[: STAGES.index(until) + 1]:
+            if name in ("mix", "train") and until != name:
+                continue
+            steps[name]()
+        return self.outcome()
+
+    def load_problems(self) -> None:
+        """Write every split into `problems.jsonl`."""
+        from potstill.evaluation.datasets import load_splits
+        from potstill.records import unique_ids
+
+        if not self.files.is_done("problems", self.marks["problems"]):
+            self.files.begin("problems", self.marks["problems"], ["problems.jsonl"])
+            splits = load_splits(self.recipe.problems, seed=self.recipe.seed)
+            rows = [replace(p, split=name) for name, problems in splits.items() for p in problems]
+            unique_ids(rows, "problems")
+            self.files.write("problems.jsonl", rows)
+            counts = {name: len(problems) for name, problems in splits.items()}
+            self.files.finish("problems", self.marks["problems"], counts)
+            say("problems", ", ".join(f"{n} {name}" for name, n in counts.items()))
+        self.problems = {p.id: p for p in self.files.read("problems.jsonl", Problem)}
+
+    def sample(self) -> None:
+        """Buy the teacher's rationales."""
+        if self.files.is_done("sample", self.marks["sample"]):
+            return
+        self.files.begin("sample", self.marks["sample"], ["rationales.jsonl"])
+        wanted = [p for p in self.problems.values() if p.split in self.recipe.sample.splits]
+        if not wanted:
+            found = ", ".join(sorted({p.split for p in self.problems.values()}))
+            message = f"sample.splits: {list(self.recipe.sample.splits)} hold no problems; splits found: {found}"
+            raise ConfigError(message)
+        counts = asyncio.run(buy(self.recipe, wanted, self.recipe.sample, self.files.path("rationales.jsonl")))
+        self.files.finish("sample", self.marks["sample"], counts)
+
+    def verify(self) -> None:
+        """Write a verdict for every rationale."""
+        if self.files.is_done("verify", self.marks["verify"]):
+            return
+        self.files.begin("verify", self.marks["verify"], ["verdicts.jsonl"])
+        counts = verify_file(self.files, self.recipe, "rationales.jsonl", "verdicts.jsonl", self.problems)
+        self.files.finish("verify", self.marks["verify"], counts)
+        say("verify", ", ".join(f"{n} {status}" for status, n in counts.items()))
+
+    def filter(self) -> None:
+        """Write what the run's filter leaves out, and why, into `dropped.jsonl`."""
+        from potstill.rationales.filtering import keep
+
+        if self.files.is_done("filter", self.marks["filter"]):
+            return
+        self.files.begin("filter", self.marks["filter"], ["dropped.jsonl"])
+        rationales = read_verified(self.files, self.problems)
+        tainted = self.contaminated()
+        kept, drops = keep(rationales, self.recipe.filter, contaminated=tainted)
+        self.files.write("dropped.jsonl", drops)
+        counts = {"kept": len(kept), "problems": len({r.problem_id for r in kept}), "dropped": len(drops)}
+        counts |= {f"dropped_{reason}": n for reason, n in Counter(d.reason for d in drops).items()}
+        self.files.write_json("contaminated.json", dict(tainted))
+        self.files.finish("filter", self.marks["filter"], counts)
+        say("filter", f"{len(kept)} of {len(rationales)} rationales kept, over {counts['problems']} problems")
+
+    def contaminated(self) -> Mapping[str, str]:
+        """Return the training problems whose family occurs in an evaluation split."""
+        from potstill.rationales.families import contaminated
+
+        evaluated = [p for p in self.problems.values() if p.split in self.recipe.filter.decontaminate]
+        train = [p for p in self.problems.values() if p.split in self.recipe.sample.splits]
+        return contaminated(train, evaluated)
+
+    def infer(self) -> None:
+        """Mix, train and infer every arm; ask the teacher the same problems."""
+        run_arms(self.files, self.recipe, self.arms, until="infer")
+        teacher = self.recipe.teachers[0] if self.recipe.teachers else None
+        if not self.recipe.evaluate.teacher or teacher is None:
+            return
+        if teacher.replay is not None:
+            say("teacher", "recorded rationales cannot answer new problems; the teacher is not scored")
+            return
+        stage, mark = "predictions/teacher", self.marks["predictions/teacher"]
+        if self.files.is_done(stage, mark):
+            return
+        self.files.begin(stage, mark, ["predictions/teacher.jsonl", "verdicts/teacher.jsonl"])
+        tested = [p for p in self.problems.values() if p.split in self.recipe.evaluate.splits]
+        greedy = self.recipe.sample.model_copy(update={"n": 1, "temperature": 0.0, "kinds": ("cot",)})
+        counts = asyncio.run(buy(self.recipe, tested, greedy, self.files.path("predictions/teacher.jsonl")))
+        verify_file(self.files, self.recipe, "predictions/teacher.jsonl", "verdicts/teacher.jsonl", self.problems)
+        self.files.finish(stage, mark, counts)
+
+    def evaluate(self) -> None:
+        """Score every system on every split, and compare them."""
+        from potstill.evaluation.scoring import score_run
+
+        mark = content_id(self.marks["evaluate"], sorted(mark for arm in self.arms for mark in arm.marks.values()))
+        if self.files.is_done("evaluate", mark):
+            return
+        self.files.begin("evaluate", mark, ["scores.json"])
+        tested = [p for p in self.problems.values() if p.split in self.recipe.evaluate.splits]
+        predictions = {arm.job: (arm.name, arm.seed) for arm in self.arms}
+        if self.files.path("predictions/teacher.jsonl").exists():
+            predictions["teacher"] = ("teacher", None)
+        systems: dict[str, dict[int | None, list[Rationale]]] = {}
+        for job, (name, seed) in predictions.items():
+            systems.setdefault(name, {})[seed] = read_verified(
+                self.files, self.problems, f"predictions/{job}.jsonl", f"verdicts/{job}.jsonl"
+            )
+        scores, comparisons = score_run(
+            systems, tested, self.recipe.evaluate, task=self.recipe.task, method=self.recipe.method
+        )
+        rows = {"scores": [to_dict(s) for s in scores], "comparisons": [to_dict(c) for c in comparisons]}
+        self.files.write_json("scores.json", rows)
+        self.files.finish("evaluate", mark, {"scores": len(scores), "comparisons": len(comparisons)})
+
+    def report(self) -> None:
+        """Write `report.html`; cheap, so it is made anew each time."""
+        from potstill.evaluation.reporting import report
+
+        path = report(self.files.folder)
+        say("report", str(path))
+
+    def outcome(self) -> Outcome:
+        """Return what the run holds by now."""
+        from potstill.records import from_dict
+
+        rows = self.files.read_json("scores.json") or {"scores": [], "comparisons": []}
+        page = self.files.path("report.html")
+        return Outcome(
+            folder=self.files.folder,
+            scores=tuple(from_dict(Score, row, "scores.json") for row in rows["scores"]),
+            comparisons=tuple(from_dict(Comparison, row, "scores.json") for row in rows["comparisons"]),
+            report=page if page.exists() else None,
+        )
+
+
+def fingerprints(recipe: Recipe) -> dict[str, str]:
+    """Return the mark of each stage that all arms share."""
+    teachers = [t.model_dump(mode="json", exclude=UNCHANGING) for t in recipe.teachers]
+    sample = recipe.sample.model_dump(mode="json", exclude={"max_failed_frac"})
+    marks = chain(
+        [
+            ("problems", [recipe.problems.model_dump(mode="json"), recipe.seed]),
+            ("sample", [teachers, sample]),
+            ("verify", recipe.verify.model_dump(mode="json", exclude={"workers", "max_failed_frac"})),
+            ("filter", recipe.filter.model_dump(mode="json")),
+        ]
+    )
+    splits = list(recipe.evaluate.splits)
+    marks["predictions/teacher"] = content_id(marks["problems"], teachers, {**sample, "n": 1}, splits, marks["verify"])
+    marks["evaluate"] = content_id(recipe.evaluate.model_dump(mode="json"), recipe.task, marks["predictions/teacher"])
+    return marks

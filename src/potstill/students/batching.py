@@ -1,0 +1,107 @@
+"""Which examples meet in which training step: SCoTD's two loaders, seeded and a pure function of (epoch, step).
+
+    one_per_problem   each visit of a problem draws from its kept rationales at random, so every problem weighs the same
+    all               every example once per epoch, cut into groups that share a prompt
+
+A step's rows depend on nothing but the seed, the epoch and the step's number, so training resumes in mid-epoch without
+replaying anything. Prompts of similar length meet, so that padding stays small. No tensors here: `sharing` collates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from potstill.records import child_seed
+from potstill.students.encoding import Encoded
+
+POOL_STEPS = 16
+"""Problems are sorted by prompt length within pools of so many steps: enough to pair lengths, too few to order an
+epoch by length."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """One example in one step."""
+
+    example: Encoded
+    weight: float
+    """The example's own, times what makes up for a problem with fewer rationales than were asked for."""
+
+
+class Schedule:
+    """The steps of each epoch. `len` is the number of steps of the current epoch; item i is a list of rows."""
+
+    def __init__(
+        self, rows: Sequence[Encoded], *, loader: str, problems_per_step: int, rationales_per_problem: int, seed: int
+    ) -> None:
+        self._loader = loader
+        self._problems_per_step = problems_per_step
+        self._rationales_per_problem = rationales_per_problem
+        self._seed = seed
+        self._groups = _grouped(rows)
+        self._epoch = -1
+        self._steps: list[list[list[Encoded]]] = []
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Arrange the steps of an epoch; the Trainer calls it at each beginning."""
+        if epoch == self._epoch:
+            return
+        self._epoch = epoch
+        rng = np.random.default_rng(child_seed("schedule", self._seed, epoch))
+        parts = self._groups if self._loader == "one_per_problem" else self._chunks(rng)
+        self._steps = _arranged(parts, self._problems_per_step, rng)
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    def __getitem__(self, step: int) -> list[Row]:
+        parts = self._steps[step]
+        if self._loader == "all":
+            return [Row(example, example.weight) for part in parts for example in part]
+        rng = np.random.default_rng(child_seed("draw", self._seed, self._epoch, step))
+        return [row for part in parts for row in self._drawn(part, rng)]
+
+    def _drawn(self, group: list[Encoded], rng: np.random.Generator) -> list[Row]:
+        """Draw without replacement; a problem with too few rationales makes up for it in weight.
+
+        Repeating k rationales until there are R has the same expected gradient as weighing each of them R / k, at a
+        fraction of the cost.
+        """
+        wanted = self._rationales_per_problem
+        if len(group) <= wanted:
+            return [Row(example, example.weight * wanted / len(group)) for example in group]
+        picks = rng.choice(len(group), size=wanted, replace=False, shuffle=False)
+        return [Row(group[pick], group[pick].weight) for pick in picks]
+
+    def _chunks(self, rng: np.random.Generator) -> list[list[Encoded]]:
+        """Cut every group into parts of at most `rationales_per_problem`, differently in each epoch."""
+        size = self._rationales_per_problem
+        chunks = []
+        for group in self._groups:
+            order = rng.permutation(len(group))
+            chunks += [[group[i] for i in order[at : at + size]] for at in range(0, len(group), size)]
+        return chunks
+
+
+def _grouped(rows: Sequence[Encoded]) -> list[list[Encoded]]:
+    groups: dict[str, list[Encoded]] = {}
+    for row in rows:
+        groups.setdefault(row.group, []).append(row)
+    return list(groups.values())
+
+
+def _arranged(parts: list[list[Encoded]], per_step: int, rng: np.random.Generator) -> list[list[list[Encoded]]]:
+    """Shuffle parts, let those of similar prompt length meet in a step, and shuffle the steps.
+
+    The last step holds what is left over, so it may be smaller; which problems those are differs between epochs.
+    """
+    shuffled = [parts[i] for i in rng.permutation(len(parts))]
+    steps = []
+    for at in range(0, len(shuffled), per_step * POOL_STEPS):
+        pool = sorted(shuffled[at : at + per_step * POOL_STEPS], key=lambda part: len(part[0].prompt))
+        steps += [pool[i : i + per_step] for i in range(0, len(pool), per_step)]
+    return [steps[i] for i in rng.permutation(len(steps))]

@@ -1,0 +1,221 @@
+"""Open a student: model and tokenizer from a folder, a name, the miniature, or from scratch.
+
+Everything that can be wrong with a student folder is found here, each with one `StudentError`. Nothing here trains or
+generates. torch and transformers are imported when a function runs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from potstill.errors import ConfigError, StudentError, boundary, require_extra, shorten
+from potstill.messages import say
+from potstill.recipe import StudentConfig
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+MINIATURE = Path(__file__).resolve().parent.parent / "miniature" / "base"
+CONTEXT_NAMES = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length", "n_ctx")
+SCRATCH_SPECIALS = ("<pad>", "<s>", "</s>")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model with what generation and training need to know of it."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    name: str
+    """How the base is called in a model card."""
+    stop_ids: tuple[int, ...]
+    """Tokens that end a text; the first is the tokenizer's own end of sequence."""
+    context: int | None
+    """Longest prompt + continuation in tokens; `None`: no limit is declared."""
+    remedies: tuple[str, ...] = field(default=())
+    """What was put right on loading."""
+
+
+def open_student(
+    student: StudentConfig | str | Path, *, texts: Callable[[], Iterable[str]] | None = None, seed: int = 0
+) -> Loaded:
+    """Return model and tokenizer, checked and in evaluation mode, on the CPU.
+
+    Args:
+        student: A configuration, or the folder or name of a model.
+        texts: The training texts, from which `scratch` makes its tokenizer.
+        seed: Of the initial weights of `scratch`.
+
+    Raises:
+        StudentError: The folder is not a model's, has no tokenizer, or its tokenizer has no end-of-sequence token.
+        ConfigError: `scratch` with a configuration that makes no model.
+    """
+    require_extra("torch", "train")
+    require_extra("transformers", "train")
+    config = student if isinstance(student, StudentConfig) else StudentConfig(model=str(student))
+    if config.model == "scratch":
+        model, tokenizer = make_scratch(config, texts() if texts else (), seed)
+        name = "scratch"
+    else:
+        name = "the embedded miniature" if config.model == "miniature" else config.model
+        source = resolve_source(config.model)
+        tokenizer = load_tokenizer(source, config)
+        model = load_model(source, config)
+    remedies = repair_tokenizer(tokenizer, name)
+    require_fitting(model, tokenizer, name)
+    model.eval()
+    return Loaded(model, tokenizer, name, stop_ids(model, tokenizer), context_length(model), remedies)
+
+
+def resolve_source(name: str) -> str:
+    """Return the folder or hub name to load from; a path that does not hold a model is refused here."""
+    path = MINIATURE if name == "miniature" else Path(name).expanduser()
+    if name == "miniature" and not path.is_dir():
+        message = "student.model: 'miniature': the embedded student is missing from this installation; re-install potstill"
+        raise StudentError(message)
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            message = f"student {path}: no config.json; expected a Hugging Face model folder (config, weights, tokenizer)"
+            raise StudentError(message)
+        return str(path)
+    if path.exists() or name.count("/") > 1 or name.startswith((".", "/", "~")):
+        found = "a file" if path.exists() else "no such folder"
+        message = f"student {name}: {found}; give a Hugging Face model folder or name, 'miniature' or 'scratch'"
+        raise StudentError(message)
+    return name
+
+
+def load_tokenizer(source: str, config: StudentConfig) -> PreTrainedTokenizerBase:
+    """Return the tokenizer of a model folder or name."""
+    from transformers import AutoTokenizer
+
+    folder = Path(source)
+    if folder.is_dir() and not any(folder.glob("tokenizer*")) and not any(folder.glob("vocab.*")):
+        message = (
+            f"student {source}: has no tokenizer (no tokenizer.json beside config.json); "
+            "save it there with tokenizer.save_pretrained"
+        )
+        raise StudentError(message)
+    with boundary(StudentError, f"student {source}: the tokenizer cannot be loaded"):
+        return AutoTokenizer.from_pretrained(source, trust_remote_code=config.trust_remote_code)
+
+
+def load_model(source: str, config: StudentConfig) -> PreTrainedModel:
+    """Return the causal model of a folder or name."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    dtype = config.dtype if config.dtype == "auto" else getattr(torch, config.dtype)
+    with boundary(StudentError, f"student {source}: the model cannot be loaded"):
+        return AutoModelForCausalLM.from_pretrained(source, dtype=dtype, trust_remote_code=config.trust_remote_code)
+
+
+def make_scratch(
+    config: StudentConfig, texts: Iterable[str], seed: int
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Return a freshly initialised model and a byte-level BPE tokenizer learnt from the training texts."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    settings = dict(config.config)
+    model_type = settings.pop("model_type", None)
+    if model_type is None:
+        message = "student.config: 'scratch' needs model_type and sizes, e.g. {model_type: llama, hidden_size: 256, …}"
+        raise ConfigError(message)
+    tokenizer = train_tokenizer(texts, int(settings.pop("vocab_size", 4096)))
+    settings |= {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
+    settings |= {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    where = f"student.config: no {model_type} model can be made of it"
+    with boundary(ConfigError, where), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(model_type, **settings))
+    return model.to(torch.float32 if config.dtype == "auto" else getattr(torch, config.dtype)), tokenizer
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerBase:
+    """Return a byte-level BPE tokenizer learnt from `texts`; it can spell any text, seen or not.
+
+    Raises:
+        StudentError: There is no text, or `vocab_size` does not hold the 256 bytes and 3 special tokens.
+    """
+    from tokenizers import ByteLevelBPETokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    texts = list(texts)
+    if not texts:
+        message = "student 'scratch': no training texts to make a tokenizer of; train on at least one example"
+        raise StudentError(message)
+    if vocab_size < 256 + len(SCRATCH_SPECIALS):
+        message = f"student.config.vocab_size: got {vocab_size}; byte-level needs at least {256 + len(SCRATCH_SPECIALS)}"
+        raise ConfigError(message)
+    bpe = ByteLevelBPETokenizer()
+    bpe.train_from_iterator(
+        texts, vocab_size=vocab_size, min_frequency=2, special_tokens=list(SCRATCH_SPECIALS), show_progress=False
+    )
+    pad, bos, eos = SCRATCH_SPECIALS
+    core = bpe._tokenizer
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core, pad_token=pad, bos_token=bos, eos_token=eos, clean_up_tokenization_spaces=False
+    )
+
+
+def repair_tokenizer(tokenizer: PreTrainedTokenizerBase, name: str) -> tuple[str, ...]:
+    """Give a tokenizer without pad token its end-of-sequence token as one; return what was done.
+
+    Raises:
+        StudentError: There is no end-of-sequence token either: the student could not learn when to stop.
+    """
+    if tokenizer.eos_token_id is None:
+        message = (
+            f"student {name}: the tokenizer has no end-of-sequence token, so the student cannot learn to stop; "
+            "set one that is in its vocabulary (tokenizer.eos_token = …) and save the tokenizer into the folder"
+        )
+        raise StudentError(message)
+    if tokenizer.pad_token_id is not None:
+        return ()
+    tokenizer.pad_token = tokenizer.eos_token
+    remedy = f"the tokenizer has no pad token; {tokenizer.eos_token!r} pads batches (padding carries no loss)"
+    say("student", f"{name}: {remedy}")
+    return (remedy,)
+
+
+def require_fitting(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str) -> None:
+    """Raise `StudentError` unless every token has an embedding."""
+    rows = model.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > rows:
+        message = (
+            f"student {name}: the tokenizer has {len(tokenizer)} tokens, the model {rows} embeddings; "
+            "they do not belong together: resize the embeddings or take the model's own tokenizer"
+        )
+        raise StudentError(message)
+
+
+def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    """Return the tokens that end a text: the tokenizer's, then those of the generation configuration."""
+    listed = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    more: Sequence[int] = listed if isinstance(listed, list | tuple) else [] if listed is None else [listed]
+    return tuple(dict.fromkeys([int(tokenizer.eos_token_id), *(int(token) for token in more)]))
+
+
+def context_length(model: PreTrainedModel) -> int | None:
+    """Return the longest sequence that the model's configuration declares, in tokens."""
+    config = model.config.get_text_config()
+    lengths = [value for name in CONTEXT_NAMES if isinstance(value := getattr(config, name, None), int) and value > 0]
+    return min(lengths) if lengths else None
+
+
+def adapt(model: PreTrainedModel, settings: dict[str, Any]) -> Any:
+    """Return the model with LoRA adapters; `settings` are arguments of peft's `LoraConfig`, by their own names.
+
+    Raises:
+        ConfigError: peft does not know an argument or cannot place the adapters.
+    """
+    require_extra("peft", "lora")
+    from peft import LoraConfig, get_peft_model
+
+    with boundary(ConfigError, f"student.lora {shorten(json.dumps(settings, default=str), 80)}"):
+        return get_peft_model(model, LoraConfig(**{"task_type": "CAUSAL_LM", **settings}))

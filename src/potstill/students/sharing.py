@@ -1,0 +1,273 @@
+"""Read each prompt once for all its rationales, with the loss and gradients of one row each.
+
+    prompts [Q, P] ──model, use_cache──► cache [Q, P] ──repeated per branch──► targets [B, T] over it ──► nll [N]
+
+Gradients flow back through the cache. The first target token of *every* branch is predicted from the prompt's *last*
+position; the model's own `labels=` shift would be wrong, so (source state, target) pairs are gathered here. Prompts are
+padded on the left, so that in cache slots a branch follows its prompt directly, whatever the length: sliding windows
+and slot-based position biases then see the right distances.
+
+A model that cannot do this (no cache, recurrent state, gradient checkpointing) is found by a trial and trained on one
+padded row per example instead; the loss is the same.
+
+Shapes: Q prompts, P prompt tokens, B branches (rationales), T branch tokens, L = prompt + branch tokens of a padded
+row, N target tokens, D hidden, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import MethodType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from potstill.students.batching import Row
+from potstill.students.losses import token_nll
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+Batch = dict[str, torch.Tensor]
+LAYOUT_KEYS = ("branch_ids", "row_ids")
+TOLERANCE = 1e-3
+"""Largest difference in nats per token at which the trial takes two layouts for the same: far above float32 rounding,
+far below what a wrong mask or position does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a batch is laid out for a model, found by trial."""
+
+    shared: bool
+    head: bool
+    """Whether logits are the output embedding of the hidden state, so that only those with a target are computed."""
+    reason: str = ""
+    """Why prompts are not shared, where they are not."""
+
+
+def collate(rows: Sequence[Row], *, shared: bool, tasks: Sequence[str] = ()) -> Batch:
+    """Return one micro-batch as tensors.
+
+    Args:
+        shared: Prompts once and branches apart, or one padded row per example.
+        tasks: Names whose index each target token carries; empty: all tokens belong to one task.
+    """
+    lengths_B = np.fromiter((len(row.example.target) for row in rows), np.int64, len(rows))
+    batch = _shared_inputs(rows, lengths_B) if shared else _row_inputs(rows, lengths_B)
+    task_index = {name: index for index, name in enumerate(tasks)}
+    weights_B = np.fromiter((row.weight for row in rows), np.float32, len(rows))
+    tasks_B = np.fromiter((task_index.get(row.example.task, 0) for row in rows), np.int64, len(rows))
+    targets_N = np.concatenate([row.example.target for row in rows]).astype(np.int64)
+    return batch | {
+        "targets": torch.from_numpy(targets_N),
+        "weights": torch.from_numpy(np.repeat(weights_B, lengths_B)),
+        "tasks": torch.from_numpy(np.repeat(tasks_B, lengths_B)),
+    }
+
+
+def _shared_inputs(rows: Sequence[Row], lengths_B: Any) -> Batch:
+    """Return prompts, left-padded [Q, P], branches without their last token, right-padded [B, T], and who owns whom.
+
+    `select` [N] are flat indices into [B, T + 1]: the prompt's last state, then the branch's states.
+    """
+    index: dict[int, int] = {}
+    prompts = []
+    for row in rows:
+        if id(row.example.prompt) not in index:
+            index[id(row.example.prompt)] = len(prompts)
+            prompts.append(row.example.prompt)
+    owner_B = np.fromiter((index[id(row.example.prompt)] for row in rows), np.int64, len(rows))
+    order = np.argsort(owner_B, kind="stable")
+    assert (order == np.arange(len(rows))).all(), "rows of one prompt must be adjacent"
+    widths_Q = np.fromiter((len(prompt) for prompt in prompts), np.int64, len(prompts))
+    P, T = int(widths_Q.max()), int(lengths_B.max()) - 1
+    prompt_ids_QP = np.zeros((len(prompts), P), np.int64)
+    for q, prompt in enumerate(prompts):
+        prompt_ids_QP[q, P - len(prompt) :] = prompt
+    branch_ids_BT = np.zeros((len(rows), T), np.int64)
+    for b, row in enumerate(rows):
+        branch_ids_BT[b, : lengths_B[b] - 1] = row.example.target[:-1]
+    batch = {"prompt_ids": prompt_ids_QP, "branch_ids": branch_ids_BT, "owner": owner_B}
+    if (widths_Q < P).any():
+        batch["prompt_mask"] = (np.arange(P) >= P - widths_Q[:, None]).astype(np.int64)
+    real_BS = np.arange(T + 1) < lengths_B[:, None]
+    batch["select"] = np.flatnonzero(real_BS)
+    return {name: torch.from_numpy(value) for name, value in batch.items()}
+
+
+def _row_inputs(rows: Sequence[Row], lengths_B: Any) -> Batch:
+    """Return one right-padded row per example [B, L], without its last token; `select` [N] are indices into [B, L]."""
+    widths_B = np.fromiter((len(row.example.prompt) for row in rows), np.int64, len(rows))
+    ends_B = widths_B + lengths_B - 1
+    L = int(ends_B.max())
+    row_ids_BL = np.zeros((len(rows), L), np.int64)
+    for b, row in enumerate(rows):
+        row_ids_BL[b, : widths_B[b]] = row.example.prompt
+        row_ids_BL[b, widths_B[b] : ends_B[b]] = row.example.target[:-1]
+    at_L = np.arange(L)
+    batch = {"row_ids": row_ids_BL, "row_mask": (at_L < ends_B[:, None]).astype(np.int64)}
+    batch["select"] = np.flatnonzero((at_L >= widths_B[:, None] - 1) & (at_L < ends_B[:, None]))
+    return {name: torch.from_numpy(value) for name, value in batch.items()}
+
+
+def target_nll(model: PreTrainedModel, batch: Batch, *, head: bool = True) -> torch.Tensor:
+    """Return the negative log-likelihood of every target token [N], in the order of the batch's rows.
+
+    Args:
+        head: Compute logits only where there is a target; needs a model whose logits are its output embedding of the
+            last hidden state.
+    """
+    body = _body(model, head=head)
+    states = _shared_states(body, batch) if "branch_ids" in batch else _row_states(body, batch)
+    chosen_ND = states.flatten(0, 1).index_select(0, batch["select"])
+    return token_nll(model.get_output_embeddings() if head else torch.nn.Identity(), chosen_ND, batch["targets"])
+
+
+def _shared_states(body: Callable[..., Any], batch: Batch) -> torch.Tensor:
+    """Return the states [B, T + 1, D] that predict a branch's tokens: its prompt's last one, then its own."""
+    from transformers import DynamicCache
+
+    prompt_ids_QP, branch_ids_BT, owner_B = batch["prompt_ids"], batch["branch_ids"], batch["owner"]
+    (Q, P), (B, T) = prompt_ids_QP.shape, branch_ids_BT.shape
+    prompt_mask_QP = batch.get("prompt_mask")
+    padded = prompt_mask_QP is not None
+    positions_QP = (prompt_mask_QP.cumsum(1) - 1).clamp_min(0) if padded else None
+    read = body(
+        input_ids=prompt_ids_QP,
+        attention_mask=prompt_mask_QP,
+        position_ids=positions_QP,
+        past_key_values=DynamicCache(config=body.config),
+        use_cache=True,
+    )
+    last_B1D = read.states[:, -1:].index_select(0, owner_B)
+    if T == 0:
+        return last_B1D
+    cache = read.cache
+    if B == Q:
+        pass
+    elif B % Q == 0 and bool((owner_B == torch.arange(Q, device=owner_B.device).repeat_interleave(B // Q)).all()):
+        cache.batch_repeat_interleave(B // Q)
+    else:
+        cache.batch_select_indices(owner_B)
+    mask_BS = positions_BT = None
+    if padded:
+        mask_BS = torch.cat([prompt_mask_QP[owner_B], prompt_mask_QP.new_ones(B, T)], 1)
+        positions_BT = prompt_mask_QP.sum(1)[owner_B, None] + torch.arange(T, device=owner_B.device)
+    branches = body(
+        input_ids=branch_ids_BT,
+        attention_mask=mask_BS,
+        position_ids=positions_BT,
+        past_key_values=cache,
+        use_cache=True,
+    )
+    return torch.cat([last_B1D, branches.states], 1)
+
+
+def _row_states(body: Callable[..., Any], batch: Batch) -> torch.Tensor:
+    """Return the states [B, L, D] of one padded row per example."""
+    return body(input_ids=batch["row_ids"], attention_mask=batch["row_mask"], use_cache=False).states  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What one pass leaves: hidden states [rows, tokens, D] (or logits [rows, tokens, V]) and the cache."""
+
+    states: torch.Tensor
+    cache: Any
+
+
+@dataclass(frozen=True, slots=True)
+class _body:  # noqa: N801 - called like the function it stands for
+    """A model's forward pass up to the output embedding, or whole, under one name."""
+
+    model: Any
+    head: bool
+
+    @property
+    def config(self) -> Any:
+        return self.model.config
+
+    def __call__(self, **inputs: Any) -> _Read:
+        inputs = {name: value for name, value in inputs.items() if value is not None}
+        if self.head:
+            out = _base_of(self.model)(**inputs)
+            return _Read(out.last_hidden_state, getattr(out, "past_key_values", None))
+        out = type(self.model).forward(self.model, **inputs)
+        return _Read(out.logits, getattr(out, "past_key_values", None))
+
+
+def _base_of(model: Any) -> Any:
+    """Return the module below the output embedding; adapters are inside its layers."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return inner.base_model
+
+
+def route(model: Any, layout: Layout) -> None:
+    """Make `model(**batch)` return `target_nll`, and any other call what it always returned.
+
+    Calling through the model itself, not around it, keeps the wrappers of accelerate (distributed data parallel, mixed
+    precision) in charge. `unroute` undoes it.
+    """
+    plain = model.forward
+
+    def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if any(key in kwargs for key in LAYOUT_KEYS):
+            return target_nll(self, kwargs, head=layout.head)
+        return plain(*args, **kwargs)
+
+    model.forward = MethodType(forward, model)
+
+
+def unroute(model: Any) -> None:
+    """Give the model its own forward pass back."""
+    model.__dict__.pop("forward", None)
+
+
+def choose_layout(model: Any, rows: Sequence[Row], *, want_shared: bool, checkpointing: bool = False) -> Layout:
+    """Return how this model is to be fed: shared prompts if it can, by trial against padded rows.
+
+    Args:
+        rows: A few rows to try on, best of two prompts of different length with two targets each.
+        checkpointing: Gradient checkpointing is on; it switches caches off.
+    """
+    with torch.no_grad(), _evaluating(model):
+        rows = list(rows)
+        device = next(model.parameters()).device
+        by_row = {key: value.to(device) for key, value in collate(rows, shared=False).items()}
+        exact = target_nll(model, by_row, head=False)
+        head = _agrees(lambda: target_nll(model, by_row, head=True), exact)
+        if not want_shared or checkpointing:
+            reason = "gradient checkpointing keeps no cache" if want_shared else "train.shared_prompt is false"
+            return Layout(shared=False, head=head, reason=reason)
+        by_prompt = {key: value.to(device) for key, value in collate(rows, shared=True).items()}
+        if _agrees(lambda: target_nll(model, by_prompt, head=head), exact):
+            return Layout(shared=True, head=head)
+        reason = f"{type(model).__name__} does not give the same loss over a shared cache"
+        return Layout(shared=False, head=head, reason=reason)
+
+
+def _agrees(trial: Callable[[], torch.Tensor], exact: torch.Tensor) -> bool:
+    """Whether a trial runs and gives the same losses. Any failure means no: the caller falls back and says so."""
+    try:
+        found = trial()
+    except (RuntimeError, TypeError, ValueError, AttributeError, NotImplementedError, IndexError, KeyError):
+        return False
+    tolerance = TOLERANCE if exact.dtype == torch.float32 and found.shape == exact.shape else 0.0
+    return found.shape == exact.shape and bool((found - exact).abs().max() <= tolerance)
+
+
+class _evaluating:  # noqa: N801 - reads as a statement: `with _evaluating(model):`
+    """Switch dropout off for a while."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def __enter__(self) -> None:
+        self.was_training = self.model.training
+        self.model.eval()
+
+    def __exit__(self, *exc: object) -> None:
+        self.model.train(self.was_training)

@@ -1,0 +1,50 @@
+"""Verdicts on disk: verify a file of rationales into a file of verdicts, and read the two joined.
+
+Verdicts live apart from the texts that they judge, so verifying again never touches a sampled text.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+
+from potstill.errors import DataError
+from potstill.recipe import Recipe
+from potstill.records import Problem, Rationale, Verdict
+from potstill.run import Run
+
+BATCH = 4096
+"""Verdicts written at once: what a kill can make us verify again."""
+
+
+def verify_file(run: Run, recipe: Recipe, name: str, out: str, problems: Mapping[str, Problem]) -> dict[str, int]:
+    """Verify the rationales of one file that have no verdict yet; return the counts by status."""
+    from potstill.rationales.verification import verify
+
+    known = {v.rationale_id for v in run.read(out, Verdict)}
+    open_rows = (r for r in run.read(name, Rationale) if r.id not in known)
+    batch: list[Verdict] = []
+    with run.appender(out) as appender:
+        for rationale in verify(open_rows, problems, recipe.verify):
+            assert rationale.verdict is not None, "verify() sets a verdict on every rationale"
+            batch.append(rationale.verdict)
+            if len(batch) >= BATCH:
+                appender.append(batch)
+                batch = []
+        appender.append(batch)
+    return dict(Counter(v.status.value for v in run.read(out, Verdict)).most_common())
+
+
+def read_verified(
+    run: Run, problems: Mapping[str, Problem], name: str = "rationales.jsonl", verdicts: str = "verdicts.jsonl"
+) -> list[Rationale]:
+    """Return rationales with their verdicts and problems joined on."""
+    found = {v.rationale_id: v for v in run.read(verdicts, Verdict)}
+    rows = []
+    for rationale in run.read(name, Rationale):
+        if rationale.problem_id not in problems:
+            message = f"{run.path(name)} ({rationale.id}): problem_id {rationale.problem_id!r} is not in problems.jsonl"
+            raise DataError(message)
+        rows.append(replace(rationale, verdict=found.get(rationale.id), problem=problems[rationale.problem_id]))
+    return rows

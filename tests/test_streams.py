@@ -1,0 +1,112 @@
+"""Bounded concurrency."""
+
+import asyncio
+
+import pytest
+
+from potstill.streams import Stream, collect, map_concurrent, stream
+
+
+async def test_map_concurrent_yields_every_result_with_a_bounded_number_in_flight():
+    """No more than `limit` calls run at once, and every item comes out."""
+    running = peak = 0
+
+    async def work(item):
+        nonlocal running, peak
+        running += 1
+        peak = max(peak, running)
+        await asyncio.sleep(0.001 * (item % 3))
+        running -= 1
+        return item
+
+    results = await collect(map_concurrent(work, range(200), limit=16))
+    assert sorted(results) == list(range(200))
+    assert peak == 16
+
+
+async def test_leaving_early_cancels_what_runs_and_pulls_no_more():
+    """After a break nothing is left running, and the source was read at most `limit` ahead."""
+    pulled, cancelled = 0, 0
+
+    def source():
+        nonlocal pulled
+        for item in range(1000):
+            pulled += 1
+            yield item
+
+    async def work(item):
+        nonlocal cancelled
+        try:
+            await asyncio.sleep(0 if item < 10 else 30)
+        except asyncio.CancelledError:
+            cancelled += 1
+            raise
+        return item
+
+    taken = 0
+    results = map_concurrent(work, source(), limit=8)
+    async for _ in results:
+        taken += 1
+        if taken == 10:
+            break
+    await results.aclose()
+    assert pulled <= taken + 8
+    assert len(asyncio.all_tasks()) == 1
+    assert cancelled <= 8
+
+
+async def test_an_exception_reaches_the_caller_and_cancels_the_rest():
+    """The first failure ends the stream."""
+
+    async def work(item):
+        if item == 3:
+            raise ValueError("three")
+        await asyncio.sleep(30)
+
+    with pytest.raises(ValueError, match="three"):
+        await collect(map_concurrent(work, range(10), limit=5))
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def test_a_limit_below_one_is_refused():
+    """Nothing would ever run."""
+    with pytest.raises(ValueError, match="limit is 0"):
+        await collect(map_concurrent(asyncio.sleep, [0], limit=0))
+
+
+async def numbers(n, log=None):
+    try:
+        for item in range(n):
+            await asyncio.sleep(0)
+            yield item
+    finally:
+        if log is not None:
+            log.append("closed")
+
+
+async def test_a_stream_is_read_the_same_way_from_both_worlds():
+    """`async for` and `for` give the same items, the second also inside a running loop."""
+    both = Stream(lambda: numbers(5))
+    assert [item async for item in both] == [0, 1, 2, 3, 4]
+    assert list(both) == [0, 1, 2, 3, 4]
+    assert [item async for item in stream(both)] == [0, 1, 2, 3, 4]
+
+
+def test_a_plain_loop_that_leaves_early_closes_the_source():
+    """Nothing is left running behind a `break`."""
+    log = []
+    for item in Stream(lambda: numbers(1000, log)):
+        if item == 2:
+            break
+    assert log == ["closed"]
+
+
+def test_a_plain_loop_raises_what_the_source_raised():
+    """An error crosses the thread whole."""
+
+    async def broken():
+        yield 1
+        raise KeyError("inside")
+
+    with pytest.raises(KeyError, match="inside"):
+        list(Stream(broken))
