@@ -37,7 +37,7 @@ RECORDS = [
     Verdict(rationale_id="r1", status=Status.NO_ANSWER, reason="no_marker"),
     Drop(stage="filter", id="r1", reason="wrong", detail="5 is not 4"),
     Example(id="e1", prompt="Q: How many?\nA:", target=" 4", task="cot", weight=0.5, group="p1"),
-    Score(task="problems", system="scotd", split="test", path="cot", metric="accuracy", value=0.5, n=2, low=0.1, high=0.9),
+    Score(task="problems", system="scotd", split="test", path="cot", metric="accuracy", value=0.5, n=2, low=0.1),
     Comparison(task="problems", a="scotd", b="cot_n1", split="test", path="cot", metric="accuracy", difference=0.1,
                low=0.0, high=0.2, p=0.04, n=100, test="paired"),
 ]  # fmt: skip

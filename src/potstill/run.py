@@ -22,7 +22,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from potstill.errors import ConfigError, DataError, shorten
+from potstill.errors import ConfigError, DataError, PotstillError, shorten
 from potstill.files import Appender, drop_torn_line, read_records, write_atomic, write_records, writing
 from potstill.records import SCHEMA_VERSION, R, Record, content_id
 
@@ -80,11 +80,14 @@ class Run:
             self._lock = (self.folder / ".lock").open("a+")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.manifest = read_manifest(self.folder)
+        except PotstillError:
+            self._lock.close()
+            raise
         except OSError as cause:
             self._lock.close()
             message = f"{self.folder}: another process is writing this run; wait for it to end or choose another --run"
             raise DataError(message) from cause
-        self.manifest = read_manifest(self.folder)
         return self
 
     def __exit__(self, *exc: object) -> None:

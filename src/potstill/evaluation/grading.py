@@ -13,6 +13,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from potstill.errors import DataError
 from potstill.recipe import EvaluateConfig, VerifyConfig
@@ -21,6 +22,7 @@ from potstill.records import KINDS, Problem, Rationale, Status, Verdict
 PATHS = ("cot", "pot", "answer", "routed", "vote")
 """In order of preference where two systems share no path."""
 MAX_MISSING_FRAC = 0.05
+Tie = Literal["first", "logprob"]
 
 
 @dataclass(slots=True)
@@ -148,7 +150,7 @@ def _paths_of(rationale: Rationale) -> list[str]:
     return [rationale.kind, "vote"] if rationale.index == 0 else ["vote"]
 
 
-def _mark(ids: Sequence[str], path: str, answers: Mapping[tuple[str, str], list[Rationale]], *, tie: str) -> Marks:
+def _mark(ids: Sequence[str], path: str, answers: Mapping[tuple[str, str], list[Rationale]], *, tie: Tie) -> Marks:
     marks = Marks()
     for pid in ids:
         held = answers.get((pid, path))
@@ -163,7 +165,7 @@ def _mark(ids: Sequence[str], path: str, answers: Mapping[tuple[str, str], list[
     return marks
 
 
-def _voted(held: list[Rationale], tie: str) -> tuple[Verdict, bool]:
+def _voted(held: list[Rationale], tie: Tie) -> tuple[Verdict, bool]:
     """Return the verdict of the answer that wins the vote; without any answer, that of the first path."""
     from potstill.students.voting import vote
 

@@ -133,7 +133,7 @@ def compare(
             label = {"task": task, "a": a_name, "b": b_name, "split": split, "path": path_a, "metric": metric}
             found = _compared((runs_a, path_a), (runs_b, path_b), label, config)
             meta = {"seeds_a": len(runs_a), "seeds_b": len(runs_b), "path_a": path_a, "path_b": path_b}
-            rows.append(Comparison(**label, **found._asdict(), meta=meta))  # type: ignore[arg-type]
+            rows.append(Comparison(**{**label, **found._asdict()}, meta=meta))
     return rows
 
 
@@ -162,11 +162,13 @@ def _row(label: Mapping[str, str], runs: Sequence[Graded], config: EvaluateConfi
     if len(runs) > 1:
         meta["seed_values"] = [_plain(statistics.seed_mean(row)) for row in matrix]
     if n == 0:
-        return Score(**label, value=None, n=0, n_unscored=columns, seed=seed, by="nothing scored", meta=meta)
-    kept = None if groups is None else [group for group, at in zip(groups, scored.tolist(), strict=True) if at]
+        empty: dict[str, Any] = {"value": None, "n": 0, "n_unscored": columns, "by": "nothing scored"}
+        return Score(**{**label, **empty}, seed=seed, meta=meta)
+    kept = None if groups is None else [groups[at] for at in np.flatnonzero(scored).tolist()]
     found = _interval(matrix[:, scored], kept, config, child_seed("score", *label.values()))
     value = statistics.seed_mean(matrix)
-    return Score(**label, value=value, n=n, n_unscored=columns - n, **found._asdict(), seed=seed, meta=meta)  # type: ignore[arg-type]
+    values: dict[str, Any] = {"value": value, "n": n, "n_unscored": columns - n, **found._asdict()}
+    return Score(**{**label, **values}, seed=seed, meta=meta)
 
 
 def _counts(runs: Sequence[Graded], split: str, path: str) -> dict[str, Any]:

@@ -146,12 +146,12 @@ def compare_marks(
     hierarchical bootstrap: problems (or groups) are resampled for both systems together, seeds for each by itself.
     """
     first, second = _shared_columns(_matrix(a), _matrix(b))
-    keep = ~np.isnan(first).all(axis=0) & ~np.isnan(second).all(axis=0)
-    if not keep.any():
+    keep = np.flatnonzero(~np.isnan(first).all(axis=0) & ~np.isnan(second).all(axis=0))
+    if not len(keep):
         message = "compare: no problem is scored in both systems; give predictions on the same problems"
         raise ValueError(message)
     first, second = first[:, keep], second[:, keep]
-    kept_groups = None if groups is None else [group for group, kept in zip(groups, keep, strict=True) if kept]
+    kept_groups = None if groups is None else [groups[at] for at in keep.tolist()]
     if kept_groups is not None and len(set(kept_groups)) == len(kept_groups):
         kept_groups = None
     if len(first) == len(second) == 1 and kept_groups is None:

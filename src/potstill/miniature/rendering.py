@@ -10,6 +10,7 @@ from typing import Any
 from potstill.miniature.answering import MARKER, Ask, Choice, prompt_tokens, token_texts
 
 _CHUNK_TOKENS = 8
+_ENCODE = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps builds an encoder per call unless all is default
 
 
 def error(
@@ -97,4 +98,4 @@ def _event(body: dict[str, Any]) -> bytes:
 
 
 def _dump(body: dict[str, Any]) -> bytes:
-    return json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+    return _ENCODE(body).encode("utf-8", "replace")

@@ -22,6 +22,7 @@ _FUNCTIONS = frozenset("root log ln lg exp sin cos tan cot sec csc arcsin arccos
 _MAX_TERMS = 60
 _MAX_POWER = 12
 _MAX_CONSTANT_POWER = 400
+_MAX_BITS = 100_000
 _MAX_LENGTH = 400
 _MAX_DEPTH = 40
 
@@ -146,9 +147,10 @@ class _Reader:
         return value
 
     def signed(self) -> Poly:
-        if self.peek() in ("+", "-"):
-            return _scale(self.signed(), Fraction(1 if self.take() == "+" else -1))
-        return self.power()
+        sign = 1
+        while self.peek() in ("+", "-"):
+            sign = -sign if self.take() == "-" else sign
+        return _scale(self.power(), Fraction(sign))
 
     def power(self) -> Poly:
         base = self.atom()
@@ -316,6 +318,9 @@ def _raise(base: Poly, exponent: Poly) -> Poly:
     if abs(count) > limit:
         return _atom(f"pow[{base.text}; {power}]")
     if base.constant is not None and base.constant != 0:
+        if max(base.constant.numerator.bit_length(), base.constant.denominator.bit_length()) * abs(count) > _MAX_BITS:
+            message = f"power of {count}"
+            raise NotAlgebra(message)
         return _number(base.constant**count)
     if len(base.terms) == 1 or count >= 0:
         step = base if count >= 0 else _divide(_number(Fraction(1)), base)
@@ -367,5 +372,12 @@ def _factorial(base: Poly) -> Poly:
 def _term_text(monomial: Monomial, value: Fraction) -> str:
     atoms = "*".join(atom if exponent == 1 else f"{atom}^{exponent}" for atom, exponent in monomial)
     if not atoms:
-        return str(value)
-    return atoms if value == 1 else f"{value}*{atoms}"
+        return _value_text(value)
+    return atoms if value == 1 else f"{_value_text(value)}*{atoms}"
+
+
+def _value_text(value: Fraction) -> str:
+    # Python refuses to write integers of more than 4300 digits in base ten; hexadecimal has no limit.
+    if max(value.numerator.bit_length(), value.denominator.bit_length()) > 10_000:
+        return f"{value.numerator:#x}/{value.denominator:#x}"
+    return str(value)

@@ -52,8 +52,13 @@ class Schedule:
             return
         self._epoch = epoch
         rng = np.random.default_rng(child_seed("schedule", self._seed, epoch))
-        parts = self._groups if self._loader == "one_per_problem" else self._chunks(rng)
-        self._steps = _arranged(parts, self._problems_per_step, rng)
+        if self._loader == "one_per_problem":
+            parts = self._groups
+            order = _filled(rng.permutation(len(parts)), self._problems_per_step, rng)
+        else:
+            parts = self._chunks(rng)
+            order = rng.permutation(len(parts))
+        self._steps = _arranged([parts[i] for i in order], self._problems_per_step, rng)
 
     def __len__(self) -> int:
         return len(self._steps)
@@ -94,12 +99,21 @@ def _grouped(rows: Sequence[Encoded]) -> list[list[Encoded]]:
     return list(groups.values())
 
 
-def _arranged(parts: list[list[Encoded]], per_step: int, rng: np.random.Generator) -> list[list[list[Encoded]]]:
-    """Shuffle parts, let those of similar prompt length meet in a step, and shuffle the steps.
+def _filled(order: np.ndarray, per_step: int, rng: np.random.Generator) -> np.ndarray:
+    """Fill the last step with a second visit of problems drawn at random.
 
-    The last step holds what is left over, so it may be smaller; which problems those are differs between epochs.
+    A smaller last step would weigh its problems more, because every step counts the same.
     """
-    shuffled = [parts[i] for i in rng.permutation(len(parts))]
+    missing = -len(order) % per_step
+    if missing == 0 or len(order) < per_step:
+        return order
+    leftover = order[-(per_step - missing) :]
+    others = np.setdiff1d(order, leftover)
+    return np.concatenate([order, rng.choice(others, size=missing, replace=False)])
+
+
+def _arranged(shuffled: list[list[Encoded]], per_step: int, rng: np.random.Generator) -> list[list[list[Encoded]]]:
+    """Let parts of similar prompt length meet in a step, and shuffle the steps."""
     steps = []
     for at in range(0, len(shuffled), per_step * POOL_STEPS):
         pool = sorted(shuffled[at : at + per_step * POOL_STEPS], key=lambda part: len(part[0].prompt))

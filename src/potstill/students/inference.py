@@ -1,0 +1,283 @@
+"""Ask a student: greedy and sampled paths per problem, as rationales that the teacher's verification checks.
+
+    problems ──render_prompt──► prompts ──decoding, or an endpoint──► Rationale (index 0 greedy, 1..k sampled)
+
+A prompt that does not fit into the student's context is not cut: its row is recorded with a reason. Answers are read
+and checked in `potstill.rationales.verification`, and voted on in `potstill.students.voting`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from potstill.errors import require_extra
+from potstill.recipe import InferConfig, MixConfig, TeacherConfig
+from potstill.records import Problem, Rationale, child_seed, content_id, rationale_from
+from potstill.streams import Stream, map_concurrent
+
+if TYPE_CHECKING:
+    from potstill.students.decoding import Path as Continuation
+    from potstill.students.loading import Loaded
+    from potstill.teachers.base import Request, Teacher
+
+Done = Container[tuple[str, str, int]]
+Progress = Callable[[int, int], None]
+"""Called with (paths written, paths wanted)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """The paths that are still wanted of one problem and kind."""
+
+    problem: Problem
+    kind: str
+    prompt: str
+    indices: tuple[int, ...]
+    """0 is the greedy path."""
+
+
+def infer(
+    problems: Iterable[Problem],
+    student: str | Path | TeacherConfig,
+    config: InferConfig | None = None,
+    *,
+    mix: MixConfig | None = None,
+    author: str | None = None,
+    seed: int = 0,
+    done: Done = (),
+    stop: Sequence[str] = (),
+    threads: int | None = None,
+    device: str | None = None,
+    progress: Progress | None = None,
+) -> Stream[Rationale]:
+    """Return a student's paths for every problem, as they are written.
+
+    Args:
+        problems: Those to ask.
+        student: A model folder or name, or an endpoint (its URL, or a `TeacherConfig`).
+        mix: How prompts are rendered; the configuration that the student was trained with.
+        author: Whom the rationales name (default: the folder's name, the endpoint's model).
+        seed: Of sampled paths; each (problem, kind, index) draws from its own stream.
+        done: (problem id, kind, index) of paths that exist already.
+        stop: Texts at which a path ends, beside the stop token; cut off the path.
+        threads: CPU threads of torch (default: as they are set).
+        device: Where a local student runs (default: a GPU if there is one).
+
+    Raises:
+        StudentError: The student cannot be loaded.
+        TeacherError: The endpoint cannot be asked.
+    """
+    config, mix = config or InferConfig(), mix or MixConfig()
+    asks = list(plan_asks(problems, config, mix, done))
+    endpoint = as_endpoint(student)
+    if endpoint is not None:
+        served = Endpoint(address=endpoint, config=config, chat=mix.format == "chat", author=author, seed=seed,
+                          stop=tuple(stop))  # fmt: skip
+        return Stream(lambda: _counted(served.paths(asks), asks, progress))
+
+    async def local() -> AsyncIterator[Rationale]:
+        if not asks:
+            return
+        loaded = await asyncio.to_thread(_open, str(student), threads, device)
+        rows = paths_of(loaded, asks, config, chat=mix.format == "chat", author=author or Path(str(student)).name,
+                        seed=seed, stop=tuple(stop))  # fmt: skip
+        async for rationale in _counted(_in_thread(rows), asks, progress):
+            yield rationale
+
+    return Stream(local)
+
+
+def plan_asks(problems: Iterable[Problem], config: InferConfig, mix: MixConfig, done: Done = ()) -> Iterator[Ask]:
+    """Yield what is to be asked: one path is greedy (index 0); more are sampled (1..k), beside the greedy one if set."""
+    for problem in problems:
+        for kind, count in config.paths.items():
+            prompt = render_prompt(problem, mix)
+            wanted = [0] if count == 1 else [*([0] if config.greedy else []), *range(1, count + 1)]
+            indices = tuple(index for index in wanted if (problem.id, kind, index) not in done)
+            if indices:
+                yield Ask(problem, kind, prompt, indices)
+
+
+def render_prompt(problem: Problem, mix: MixConfig) -> str:
+    """Return the prompt of a problem, as in training."""
+    from potstill.rationales.prompts import render_question
+
+    return mix.prompt.replace("{question}", render_question(problem))
+
+
+def as_endpoint(student: str | Path | TeacherConfig) -> TeacherConfig | None:
+    """Return the endpoint that `student` names, or `None` if it is a model."""
+    if isinstance(student, TeacherConfig):
+        return student
+    name = str(student)
+    return TeacherConfig(base_url=name, model="student") if name.startswith(("http://", "https://")) else None
+
+
+def paths_of(
+    loaded: Loaded,
+    asks: Sequence[Ask],
+    config: InferConfig,
+    *,
+    chat: bool,
+    author: str,
+    seed: int = 0,
+    stop: tuple[str, ...] = (),
+) -> Iterator[Rationale]:
+    """Yield the paths of a loaded student; refused prompts first, then batch by batch."""
+    from potstill.students.decoding import Prompt, generate
+    from potstill.students.encoding import encode_prompt
+
+    request = content_id("infer", author, config.temperature, config.top_p, config.max_new_tokens, seed, chat, stop)
+    ids = [encode_prompt(ask.prompt, loaded.tokenizer, chat=chat) for ask in asks]
+    fitting = []
+    for ask, tokens in zip(asks, ids, strict=True):
+        reason = refusal(len(tokens), loaded.context)
+        if reason is None:
+            fitting.append((ask, tokens))
+            continue
+        for index in ask.indices:
+            yield _rationale(ask, index, author, request, text="", finish="error", reason=reason)
+    prompts = [Prompt(tokens, tuple(_path_seed(ask, index, seed) for index in ask.indices)) for ask, tokens in fitting]
+    for number, written in generate(loaded.model, prompts, _settings(loaded, config, stop)):
+        ask, tokens = fitting[number]
+        for place, path in written:
+            index = ask.indices[place]
+            text, finish = _text(path, loaded, stop)
+            usage = {"prompt_tokens": len(tokens), "completion_tokens": path.n_tokens}
+            row = _rationale(ask, index, author, request, text=text, finish=finish, logprob=path.logprob, usage=usage)
+            yield row
+
+
+def refusal(prompt_tokens: int, context: int | None) -> str | None:
+    """Return why a prompt cannot be asked, or `None`."""
+    if prompt_tokens == 0:
+        return "the prompt has no tokens"
+    if context is not None and prompt_tokens >= context:
+        return f"prompt_too_long: {prompt_tokens} tokens, the student's context holds {context}"
+    return None
+
+
+def _open(student: str, threads: int | None, device: str | None) -> Loaded:
+    require_extra("torch", "train")
+    import torch
+
+    from potstill.students.loading import open_student
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    loaded = open_student(student)
+    loaded.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return loaded
+
+
+def _path_seed(ask: Ask, index: int, seed: int) -> int | None:
+    return None if index == 0 else child_seed("path", seed, ask.problem.id, ask.kind, index)
+
+
+def _settings(loaded: Loaded, config: InferConfig, stop: tuple[str, ...]) -> Any:
+    from potstill.students.decoding import Settings
+
+    def ends(ids: Sequence[int]) -> bool:
+        text = loaded.tokenizer.decode(ids, skip_special_tokens=True)
+        return any(mark in text for mark in stop)
+
+    return Settings(
+        stop_ids=loaded.stop_ids,
+        max_new_tokens=config.max_new_tokens,
+        temperature=config.temperature,
+        top_p=config.top_p,
+        context=loaded.context,
+        batch_tokens=config.batch_tokens,
+        ends=ends if stop else None,
+    )
+
+
+def _text(path: Continuation, loaded: Loaded, stop: tuple[str, ...]) -> tuple[str, str]:
+    """Return a path's text, cut at the first stop text, and its finish."""
+    text = loaded.tokenizer.decode(list(path.ids), skip_special_tokens=True)
+    cut = min((at for mark in stop if (at := text.find(mark)) >= 0), default=None)
+    return (text, path.finish) if cut is None else (text[:cut], "stop")
+
+
+def _rationale(ask: Ask, index: int, author: str, request: str, **values: Any) -> Rationale:
+    meta = {"path": "greedy" if index == 0 else "sampled"}
+    row = {"problem_id": ask.problem.id, "kind": ask.kind, "author": author, "index": index, "request": request}
+    return replace(rationale_from({**row, **values, "meta": meta}), problem=ask.problem)
+
+
+async def _in_thread(rows: Iterator[Rationale]) -> AsyncIterator[Rationale]:
+    """Yield from a blocking iterator whose work is done in a thread, a batch of rows at a time."""
+    end = object()
+    while True:
+        row = await asyncio.to_thread(next, rows, end)
+        if row is end:
+            return
+        yield row  # type: ignore[misc]
+
+
+async def _counted(
+    rows: AsyncIterator[Rationale], asks: Sequence[Ask], progress: Progress | None
+) -> AsyncIterator[Rationale]:
+    wanted, count = sum(len(ask.indices) for ask in asks), 0
+    async for row in rows:
+        count += 1
+        if progress is not None:
+            progress(count, wanted)
+        yield row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """A student that is served somewhere, and how it is asked."""
+
+    address: TeacherConfig
+    config: InferConfig
+    chat: bool
+    author: str | None
+    seed: int
+    stop: tuple[str, ...]
+
+    async def paths(self, asks: Sequence[Ask]) -> AsyncIterator[Rationale]:
+        """Yield the paths over the teacher's protocol; a failed row carries its reason."""
+        from potstill.teachers.base import open_teacher
+
+        async with open_teacher(self.address, ledger=None, seed=self.seed) as teacher:
+            limit = self.address.max_concurrency
+            async for rows in map_concurrent(lambda ask: self._ask(teacher, ask), asks, limit):
+                for row in rows:
+                    yield row
+
+    async def _ask(self, teacher: Teacher, ask: Ask) -> list[Rationale]:
+        sampled = [index for index in ask.indices if index > 0]
+        plans = [([0], 0.0)] if 0 in ask.indices else []
+        plans += [(sampled, self.config.temperature)] if sampled else []
+        rows = []
+        for indices, temperature in plans:
+            for completion in await teacher.complete(self._request(ask, temperature), indices):
+                values = {name: getattr(completion, name) for name in ("text", "finish", "reason", "logprob")}
+                values |= {"usage": dict(completion.usage), "reasoning_content": completion.reasoning_content}
+                author = self.author or teacher.author
+                rows.append(_rationale(ask, completion.index, author, completion.request or "", **values))
+        return rows
+
+    def _request(self, ask: Ask, temperature: float) -> Request:
+        from potstill.teachers.base import Request, with_extra_body
+
+        asked = {"messages": ({"role": "user", "content": ask.prompt},)} if self.chat else {"prompt": ask.prompt}
+        request = Request(
+            model=self.address.model,
+            **asked,  # type: ignore[arg-type]
+            temperature=temperature,
+            top_p=self.config.top_p if temperature > 0 else None,
+            max_tokens=self.config.max_new_tokens,
+            stop=(*self.address.stop, *self.stop),
+            seed=None if temperature == 0 else child_seed("endpoint", self.seed, ask.problem.id, ask.kind),
+            logprobs=self.address.logprobs,
+            problem_id=ask.problem.id,
+            kind=ask.kind,
+        )
+        return with_extra_body(request, self.address)
