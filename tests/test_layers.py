@@ -10,10 +10,10 @@ LAYERS = [
     {"records", "errors", "messages"},
     {"recipe", "streams", "files", "rationales.answers", "rationales.numbers", "rationales.algebra",
      "rationales.expressions", "rationales.families", "rationales.filtering", "rationales.prompts",
-     "rationales.progress", "students.mixing", "students.voting", "students.losses", "evaluation.statistics",
+     "rationales.progress", "students.mixing", "students.voting", "students.losses", "evaluation.statistics", "teachers.base",
      "evaluation.charts", "evaluation.tables"},
     {"run", "teachers.*", "evaluation.datasets", "miniature.*", "rationales.second_opinion"},
-    {"rationales.sampling", "rationales.verification", "students.*", "evaluation.grading", "evaluation.scoring",
+    {"rationales.sampling", "rationales.asking", "rationales.resuming", "rationales.verification", "students.*", "evaluation.grading", "evaluation.scoring",
      "verdicts"},
     {"arms", "pipeline", "evaluation.*", "commands.*", "cli", "__main__", "__init__"},
 ]  # fmt: skip

@@ -62,16 +62,18 @@ def run_recipe(
 def plan_recipe(recipe: Recipe) -> list[dict[str, Any]]:
     """Return what each buying stage would request, in requests, tokens and money, without sending anything."""
     from potstill.evaluation.datasets import load_splits
+    from potstill.miniature.embedded import ledger_name
     from potstill.rationales.sampling import plan
 
     teacher = require_teacher(recipe)
+    known = {"seed": recipe.seed, "ledger": recipe.ledger, "endpoint": ledger_name(teacher)}
     splits = load_splits(recipe.problems, seed=recipe.seed)
     problems = [p for name in recipe.sample.splits for p in splits.get(name, [])]
-    rows = [{"stage": "sample", **plan(problems, recipe.sample, teacher, seed=recipe.seed, ledger=recipe.ledger)}]
+    rows = [{"stage": "sample", **plan(problems, recipe.sample, teacher, **known)}]
     if recipe.evaluate.teacher and teacher.replay is None:
         tested = [p for name in recipe.evaluate.splits for p in splits.get(name, [])]
         greedy = recipe.sample.model_copy(update={"n": 1, "temperature": 0.0})
-        rows.append({"stage": "evaluate", **plan(tested, greedy, teacher, seed=recipe.seed, ledger=recipe.ledger)})
+        rows.append({"stage": "evaluate", **plan(tested, greedy, teacher, **known)})
     return rows
 
 
@@ -83,7 +85,9 @@ def require_teacher(recipe: Recipe) -> TeacherConfig:
     return recipe.teachers[0]
 
 
-async def buy(recipe: Recipe, problems: list[Problem], config: SampleConfig, out: Path) -> Mapping[str, Any]:
+async def buy(
+    recipe: Recipe, problems: list[Problem], config: SampleConfig, out: Path, *, stage: str = "sample"
+) -> Mapping[str, Any]:
     """Sample from the recipe's teacher into a file, through the ledger and within the budget; return the counts."""
     from potstill.miniature.embedded import reachable
     from potstill.rationales.sampling import sample_to_file
@@ -94,7 +98,16 @@ async def buy(recipe: Recipe, problems: list[Problem], config: SampleConfig, out
         path = recipe.ledger or default_ledger_path()
         ledger = stack.enter_context(Ledger(path)) if teacher.replay is None else None
         return await sample_to_file(
-            problems, teacher, config, out, ledger=ledger, budget=recipe.budget, seed=recipe.seed, endpoint=endpoint
+            problems,
+            teacher,
+            config,
+            out,
+            ledger=ledger,
+            budget=recipe.budget,
+            seed=recipe.seed,
+            endpoint=endpoint,
+            run=str(out.parent.resolve()),
+            stage=stage,
         )
 
 
@@ -210,7 +223,9 @@ class Pipeline:
         self.files.begin(stage, mark, ["predictions/teacher.jsonl", "verdicts/teacher.jsonl"])
         tested = [p for p in self.problems.values() if p.split in self.recipe.evaluate.splits]
         greedy = self.recipe.sample.model_copy(update={"n": 1, "temperature": 0.0, "kinds": ("cot",)})
-        counts = asyncio.run(buy(self.recipe, tested, greedy, self.files.path("predictions/teacher.jsonl")))
+        counts = asyncio.run(
+            buy(self.recipe, tested, greedy, self.files.path("predictions/teacher.jsonl"), stage="teacher")
+        )
         verify_file(self.files, self.recipe, "predictions/teacher.jsonl", "verdicts/teacher.jsonl", self.problems)
         self.files.finish(stage, mark, counts)
 
@@ -223,7 +238,7 @@ class Pipeline:
             return
         self.files.begin("evaluate", mark, ["scores.json"])
         tested = [p for p in self.problems.values() if p.split in self.recipe.evaluate.splits]
-        predictions = {arm.job: (arm.name, arm.seed) for arm in self.arms}
+        predictions: dict[str, tuple[str, int | None]] = {arm.job: (arm.name, arm.seed) for arm in self.arms}
         if self.files.path("predictions/teacher.jsonl").exists():
             predictions["teacher"] = ("teacher", None)
         systems: dict[str, dict[int | None, list[Rationale]]] = {}

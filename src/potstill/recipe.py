@@ -29,15 +29,20 @@ class Table(BaseModel):
 class SourceConfig(Table):
     """Where problems come from."""
 
-    source: str
-    """A .jsonl, .csv or .parquet file (also .gz), a folder or name for Hugging Face `datasets`, or `miniature`."""
+    source: str | tuple[str, ...]
+    """A .jsonl, .csv or .parquet file (also .gz), a folder or name for Hugging Face `datasets`, or `miniature`; file
+    names may hold `*`, and a list is read in order."""
     split: str | None = None
     """The split of the source to read; also a filter on a `split` column."""
+    where: dict[str, Any] = {}
+    """Column of the source -> the value, or list of values, that a row must have to be read."""
     columns: dict[str, str] = {}
     """Our field name -> the column of the source that holds it, e.g. {question: text, answer: label}."""
     answer_type: AnswerType | None = None
-    """How answers are compared; `None`: as the rows say, else `text`."""
+    """How answers are compared; `None`: as the rows say, else inferred from options, labels and gold answers."""
     labels: tuple[str, ...] = ()
+    invalid: Literal["error", "drop"] = "error"
+    """What a row becomes whose gold answer does not fit its options, labels or type; drops are counted."""
     limit: int | None = Field(default=None, ge=1)
     seed: int | None = None
     """Seed of the sub-sample taken by `limit` (`None`: the first rows), or of the miniature's world."""
@@ -48,9 +53,10 @@ class SourceConfig(Table):
 class ProblemsConfig(SourceConfig):
     """`problems`: one source with a hold-out, or one source per split."""
 
-    source: str = ""
+    source: str | tuple[str, ...] = ""
     holdout: dict[str, float] = {}
-    """Fractions held out by problem family (numbers masked, near-duplicates together), e.g. {dev: 0.1, test: 0.2}."""
+    """Fractions held out by problem family (numbers masked, near-duplicates together), e.g. {dev: 0.1, test: 0.2}; of
+    `source`, or of the `train` split."""
     splits: dict[str, SourceConfig] = {}
     """Our split name -> its own source; instead of `source`."""
 
@@ -171,6 +177,15 @@ class MixConfig(Table):
     target: str = " {rationale} So the answer is: {answer}"
     answer_target: str = " So the answer is: {answer}"
     max_per_problem: int | None = Field(default=None, ge=1)
+    reasoning: Literal["drop", "think"] = "drop"
+    """What a reasoning model thought first: left out, or learnt as `<think>` block before its text, both verbatim."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _chat_prompt(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and data.get("format") == "chat":
+            return {"prompt": "{question}", **data}
+        return data
 
 
 class StudentConfig(Table):

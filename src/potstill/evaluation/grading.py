@@ -17,7 +17,7 @@ from typing import Literal
 
 from potstill.errors import DataError
 from potstill.recipe import EvaluateConfig, VerifyConfig
-from potstill.records import KINDS, Problem, Rationale, Status, Verdict
+from potstill.records import Problem, Rationale, Status, Verdict
 
 PATHS = ("cot", "pot", "answer", "routed", "vote")
 """In order of preference where two systems share no path."""
@@ -169,12 +169,12 @@ def _voted(held: list[Rationale], tie: Tie) -> tuple[Verdict, bool]:
     """Return the verdict of the answer that wins the vote; without any answer, that of the first path."""
     from potstill.students.voting import vote
 
-    ordered = sorted(held, key=lambda rationale: (KINDS.index(rationale.kind), rationale.index))
-    result = vote(ordered, tie=tie)
+    result = vote(held, tie=tie)
     if result.answer is None:
-        return _verdict(ordered[0]), False
-    winners = (_verdict(rationale) for rationale in ordered if _verdict(rationale).answer == result.answer)
-    return next(winners), bool(result.tied)
+        return _verdict(min(held, key=lambda path: (path.index, path.kind))), False
+    winners = [verdict for path in held if (verdict := _verdict(path)).answer == result.answer]
+    # The same answer may have been checked on one path and not on another (our check timed out): the check counts.
+    return next((verdict for verdict in winners if verdict.scored), winners[0]), result.tied
 
 
 def _verdict(rationale: Rationale) -> Verdict:

@@ -36,11 +36,16 @@ async def reachable(config: TeacherConfig) -> AsyncIterator[tuple[TeacherConfig,
     try:
         address = await _address(process)
         update = {"base_url": address, "api_key_env": None, "model": config.model or "miniature-teacher"}
-        yield config.model_copy(update=update), f"miniature:{world_hash()}"
+        yield config.model_copy(update=update), ledger_name(config)
     finally:
         with suppress(ProcessLookupError):
             process.terminate()
         await process.wait()
+
+
+def ledger_name(config: TeacherConfig) -> str | None:
+    """Return the name that stands for the embedded teacher's changing address in the ledger; `None` for any other."""
+    return f"miniature:{world_hash()}" if config.base_url == MINIATURE else None
 
 
 def world_hash() -> str:

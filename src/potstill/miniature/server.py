@@ -76,7 +76,7 @@ def run_server(
         knobs: Fields of `Knobs`.
     """
 
-    async def serve() -> None:
+    async def serve_on() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -90,10 +90,10 @@ def run_server(
         if until_eof:
             loop.remove_reader(sys.stdin.fileno())
 
-    asyncio.run(serve())
+    asyncio.run(serve_on())
 
 
-def serve_miniature(port: int = 0, host: str = "127.0.0.1", **options: Any) -> None:
+def serve(port: int = 0, host: str = "127.0.0.1", **options: Any) -> None:
     """Serve the miniature's teacher until SIGTERM; `options` as of `run_server`."""
     run_server(_teacher(int(options.get("canned", 0))), port, host, **options)
 
@@ -125,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the server from the command line."""
     options = vars(parser().parse_args(arguments))
     try:
-        serve_miniature(**options)
+        serve(**options)
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code

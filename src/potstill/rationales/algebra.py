@@ -17,8 +17,12 @@ from math import factorial, isqrt
 Monomial = tuple[tuple[str, int], ...]
 """Sorted (atom, exponent) pairs; () is the constant."""
 
-_TOKEN = re.compile(r"\s*(?:(\d+(?:\.\d+)?|\.\d+)|(sqrt|root|pi|log|ln|lg|exp|sin|cos|tan|cot|sec|csc|arcsin|arccos|arctan|abs|[A-Za-z])|(\*\*|[-+*/^()!_|]))")
-_FUNCTIONS = frozenset("root log ln lg exp sin cos tan cot sec csc arcsin arccos arctan abs".split())
+_TOKEN = re.compile(
+    r"\s*(?:(\d+(?:\.\d+)?|\.\d+)|(sqrt|root|pi|log|ln|lg|exp|sin|cos|tan|cot|sec|csc|arcsin|arccos|arctan|abs|[A-Za-z])|(\*\*|[-+*/^()!_|]))"
+)
+_FUNCTIONS = frozenset(
+    ["root", "log", "ln", "lg", "exp", "sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "abs"]
+)
 _MAX_TERMS = 60
 _MAX_POWER = 12
 _MAX_CONSTANT_POWER = 400

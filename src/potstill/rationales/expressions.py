@@ -25,8 +25,12 @@ _FRAC = re.compile(r"\\[dtc]?frac\s*")
 _SQRT = re.compile(r"\\sqrt\s*(?:\[\s*(\w+)\s*\])?\s*")
 _NAMES = re.compile(r"\\(pi|log|ln|sin|cos|tan|cot|sec|csc|arcsin|arccos|arctan|exp)\b")
 _GREEK = {"alpha": "α", "beta": "β", "theta": "θ", "lambda": "λ", "omega": "ω", "phi": "φ", "mu": "μ", "infty": "∞"}
-_ASSIGNED = re.compile(r"^\s*(?:\(?[A-Za-z](?:_\{?\w+\}?)?'?(?:\([a-z](?:,[a-z])*\)|(?:,\s*[a-z])*)\)?|[A-Z]{2,3})\s*(?:=|∈|≈)\s*(?=.)")
-_UNITS = re.compile(r"(?<=[\d)}i])\s*(?:(?:square|cubic|per)\s+)?(?:[A-Za-z]{2,}(?:/[A-Za-z]+)?\.?(?:\s*\^\s*\{?[23]\}?)?(?:\s+|$))+$")
+_ASSIGNED = re.compile(
+    r"^\s*(?:\(?[A-Za-z](?:_\{?\w+\}?)?'?(?:\([a-z](?:,[a-z])*\)|(?:,\s*[a-z])*)\)?|[A-Z]{2,3})\s*(?:=|∈|≈)\s*(?=.)"
+)
+_UNITS = re.compile(
+    r"(?<=[\d)}i])\s*(?:(?:square|cubic|per)\s+)?(?:[A-Za-z]{2,}(?:/[A-Za-z]+)?\.?(?:\s*\^\s*\{?[23]\}?)?(?:\s+|$))+$"
+)
 _SINGLE_UNIT = re.compile(r"(?<=\d)\s+(?:m|g|h|s|L|cm|km|mm)(?:\^\{?[23]\}?)?$")
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d])")
 _GROUPED = re.compile(r"(?<=\d),\\!\s*(?=\d{3})")
@@ -88,7 +92,13 @@ def clean(text: str) -> str:
     text = text.strip().replace("\\\\", "\\")
     text = text.replace("\\{", "⦃").replace("\\}", "⦄").replace("\\lbrace", "⦃").replace("\\rbrace", "⦄")
     text = text + "}" * max(0, text.count("{") - text.count("}"))
-    text = _GROUPED.sub(",", text.replace("{,}", ",")).replace("\\%", "%").replace("\\$", "").replace("−", "-").replace("–", "-")
+    text = (
+        _GROUPED.sub(",", text.replace("{,}", ","))
+        .replace("\\%", "%")
+        .replace("\\$", "")
+        .replace("−", "-")
+        .replace("–", "-")
+    )
     for _ in range(4):
         text, count = re.subn(r"\\(?:boxed|fbox)\s*\{((?:[^{}]|\{[^{}]*\})*)\}", r"\1", text)
         if not count:
@@ -99,9 +109,24 @@ def clean(text: str) -> str:
     text = _SPACES.sub(" ", text)
     text = _arguments(text, _FRAC, 2)
     text = _arguments(text, _SQRT, 1)
-    for source, plain in (("\\cdot", "*"), ("\\times", "*"), ("×", "*"), ("·", "*"), ("\\div", "/"), ("÷", "/"), ("π", "pi")):
+    for source, plain in (
+        ("\\cdot", "*"),
+        ("\\times", "*"),
+        ("×", "*"),
+        ("·", "*"),
+        ("\\div", "/"),
+        ("÷", "/"),
+        ("π", "pi"),
+    ):
         text = text.replace(source, plain)
-    for source, plain in (("\\cup", "∪"), ("\\in ", "∈"), ("\\pm", "±"), ("\\approx", "≈"), ("\\colon", ":"), ("\\mid", "|")):
+    for source, plain in (
+        ("\\cup", "∪"),
+        ("\\in ", "∈"),
+        ("\\pm", "±"),
+        ("\\approx", "≈"),
+        ("\\colon", ":"),
+        ("\\mid", "|"),
+    ):
         text = text.replace(source, plain)
     text = _NAMES.sub(r"\1 ", text)
     for name, letter in _GREEK.items():
@@ -121,7 +146,9 @@ def same(a: Form, b: Form) -> bool | None:
     if {a.kind, b.kind} <= {"list", "set"}:
         return _same_unordered(a.items, b.items)
     if a.kind == b.kind and a.kind in ("tuple", "union", "matrix"):
-        return (a.word == b.word or None) and _same_ordered(a.items, b.items) if a.kind != "tuple" else _same_tuples(a, b)
+        return (
+            (a.word == b.word or None) and _same_ordered(a.items, b.items) if a.kind != "tuple" else _same_tuples(a, b)
+        )
     if {a.kind, b.kind} == {"list", "tuple"}:
         return _same_ordered(a.items, b.items)
     if "base" in (a.kind, b.kind):
@@ -293,7 +320,8 @@ def _words(text: str) -> Form:
 def _matrix(match: re.Match[str]) -> Form:
     rows = [row for row in re.split(r"\\\\(?:\[[^\]]*\])?", match[2]) if row.strip()]
     items = tuple(
-        Form("tuple", tuple(_structured(clean(cell)) or Form("word") for cell in row.split("&")), word="[]") for row in rows
+        Form("tuple", tuple(_structured(clean(cell)) or Form("word") for cell in row.split("&")), word="[]")
+        for row in rows
     )
     return Form("matrix", items, word="[]")
 

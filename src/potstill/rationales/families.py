@@ -13,7 +13,7 @@ import re
 import unicodedata
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from potstill.errors import shorten
 from potstill.records import Problem, content_id
@@ -92,7 +92,9 @@ def contaminated(train: Iterable[Problem], evaluated: Iterable[Problem], near: f
     return found
 
 
-def neighbours(problems: Iterable[Problem], others: Iterable[Problem], near: float = NEAR) -> dict[str, tuple[str, float]]:
+def neighbours(
+    problems: Iterable[Problem], others: Iterable[Problem], near: float = NEAR
+) -> dict[str, tuple[str, float]]:
     """Return the problems with a near-duplicate among `others`: id -> (the nearest one's id, Jaccard similarity).
 
     Unlike families this follows no chains and knows no bodies; it says how far apart two data sets are.

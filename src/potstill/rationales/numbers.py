@@ -11,9 +11,14 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-_ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
+_ONES = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
+)
 _WORDS = {word: value for value, word in enumerate((_ONES + " eighteen nineteen").split())}
-_TENS = {word: 10 * value for value, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)}
+_TENS = {
+    word: 10 * value
+    for value, word in enumerate(["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"], 2)
+}
 _SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _VULGAR = {"½": "1/2", "⅓": "1/3", "⅔": "2/3", "¼": "1/4", "¾": "3/4", "⅕": "1/5", "⅙": "1/6", "⅛": "1/8", "⅜": "3/8"}
 _MAX_EXPONENT = 400
@@ -56,6 +61,8 @@ _CLEAN = re.compile(
     r"\\!|\\,(?=\d{3})|\\[()\[\]]|\\left|\\right|\*\*|__|\$\$|\u200b|\u2061|\\displaystyle|\\(?:bf|rm)\b|(?<=\d)\{,\}(?=\d)"
 )
 _TEXT_GROUP = re.compile(r"\\(?:text|mbox|textbf|mathrm|mathbf|textrm|textnormal|operatorname)\s*\{([^{}]*)\}")
+_STRAY = re.compile(r"\\(?=[\d$])")
+_TIMES = re.compile(r"(?<=\d)\s*x\s*(?=\$?\d)")
 _FRAC = re.compile(r"\\[dtc]?frac\s*(?:\{\s*(-?[\d.,]+)\s*\}|(\d))\s*(?:\{\s*([\d.,]+)\s*\}|(\d))")
 
 
@@ -69,9 +76,17 @@ def plain(text: str) -> str:
         text = text.replace("{,}", ",")
         text = _CLEAN.sub("", text)
         text = text.replace("\\$", "$").replace("\\%", "%").replace("\\times", "*").replace("\\cdot", "*")
-        text = text.replace("\\approx", "=").replace("\\div", "/").replace("\\ ", " ").replace("~", " ").replace("\\;", " ")
+        text = (
+            text.replace("\\approx", "=")
+            .replace("\\div", "/")
+            .replace("\\ ", " ")
+            .replace("~", " ")
+            .replace("\\;", " ")
+        )
         text = _TEXT_GROUP.sub(r" \1", text)
-        text = _FRAC.sub(_plain_fraction, text)
+        text = _STRAY.sub("", _FRAC.sub(_plain_fraction, text))
+    if "x" in text:
+        text = _TIMES.sub(" * ", text)
     return text
 
 
@@ -140,8 +155,17 @@ def _from_match(match: re.Match[str]) -> Number | None:
             value, decimals = value * Fraction(10) ** exponent, None
     if match["scale"]:
         value *= _SCALES[match["scale"]]
-    negative = (match["sign"] is not None) != (match["inner"] is not None)
+    negative = _is_negative(match) != (match["inner"] is not None)
     return Number(-value if negative else value, match["percent"] is not None, decimals)
+
+
+def _is_negative(match: re.Match[str]) -> bool:
+    """Whether the sign is one: the dash of "61 - 9" stands between two numbers."""
+    sign = match["sign"]
+    if sign is None:
+        return False
+    before = match.string[: match.start()].rstrip()
+    return before[-1:] in ("", "=", "(", "[", ":", ",", "$", "*", "/", "≈") or (sign == "-" and not before[-1].isdigit())
 
 
 def _word_value(words: str) -> int | None:
@@ -191,7 +215,9 @@ def same(a: Number, b: Number) -> bool:
     """
     if a.value == b.value:
         return True
-    if a.percent != b.percent and (a.value / 100 if a.percent else a.value) == (b.value / 100 if b.percent else b.value):
+    if a.percent != b.percent and (a.value / 100 if a.percent else a.value) == (
+        b.value / 100 if b.percent else b.value
+    ):
         return True
     return _rounds_to(a, b) or _rounds_to(b, a)
 

@@ -104,12 +104,12 @@ def plan_batches(prompts: Sequence[Prompt], settings: Settings) -> list[list[Par
     return [*batches, batch] if batch else batches
 
 
-class GrowingLayer(DynamicLayer):
+class GrowingLayer(DynamicLayer):  # type: ignore[misc]
     """A cache layer with room to grow, so that a new token is written in place and nothing is copied per step."""
 
     def __init__(self, layer: DynamicLayer, owner_R: torch.Tensor, room: int) -> None:
         super().__init__()
-        Q, H, P, D = layer.keys.shape
+        _, H, P, D = layer.keys.shape
         self._keys_RHSD = layer.keys.new_empty(len(owner_R), H, P + room, D)
         self._values_RHSD = layer.values.new_empty(len(owner_R), H, P + room, layer.values.shape[-1])
         self._keys_RHSD[:, :, :P] = layer.keys.index_select(0, owner_R)
@@ -142,9 +142,10 @@ class _Rows:
 
     places: list[int]
     ids: list[list[int]]
-    logprob_R: torch.Tensor
-    noise_RT: torch.Tensor
-    """One uniform number per row and step; below 0 in greedy rows."""
+    logprob: torch.Tensor
+    """Sum so far [R]."""
+    noise: torch.Tensor
+    """[R, T]: one uniform number per row and step; below 0 in greedy rows."""
     paths: dict[int, Path] = field(default_factory=dict)
 
 
@@ -158,21 +159,21 @@ def _write(model: Any, parts: Sequence[tuple[Sequence[int], Any]], settings: Set
     rows = _Rows(
         places=list(range(len(owner))),
         ids=[[] for _ in owner],
-        logprob_R=torch.zeros(len(owner)),
-        noise_RT=_noise(seeds, max(rooms), settings.temperature),
+        logprob=torch.zeros(len(owner)),
+        noise=_noise(seeds, max(rooms), settings.temperature),
     )
     reader = open_reader(model, prompts, owner, room=max(rooms))
     logits_RV = reader.first()
     for step in range(max(rooms)):
-        tokens_R, logprob_R = _pick(logits_RV, rows.noise_RT[:, step], settings)
-        rows.logprob_R += logprob_R.cpu()
+        tokens_R, logprob_R = _pick(logits_RV, rows.noise[:, step], settings)
+        rows.logprob += logprob_R.cpu()
         alive = _sort_out(rows, tokens_R.tolist(), rooms, settings, step)
         if not alive:
             break
         if len(alive) < len(rows.places) and (len(alive) <= (1 - LEAVE_FRAC) * len(rows.places)):
             index = torch.tensor(alive)
             rows.places, rows.ids = [rows.places[i] for i in alive], [rows.ids[i] for i in alive]
-            rows.logprob_R, rows.noise_RT = rows.logprob_R[index], rows.noise_RT[index]
+            rows.logprob, rows.noise = rows.logprob[index], rows.noise[index]
             tokens_R = tokens_R[index.to(tokens_R.device)]
             reader.keep(index)
         logits_RV = reader.next(tokens_R)
@@ -194,12 +195,12 @@ def _sort_out(rows: _Rows, tokens: list[int], rooms: list[int], settings: Settin
             alive.append(row)
             continue
         finish: Literal["stop", "length"] = "length" if at_end and not is_stop else "stop"
-        rows.paths[place] = Path(tuple(rows.ids[row]), finish, float(rows.logprob_R[row]) / (step + 1), step + 1)
+        rows.paths[place] = Path(tuple(rows.ids[row]), finish, float(rows.logprob[row]) / (step + 1), step + 1)
     return alive
 
 
 def _room(prompt: int, settings: Settings) -> int:
-    """Return how many tokens may be written after a prompt; at least 1: callers refuse prompts that fill the context."""
+    """Return how many tokens may be written after a prompt; callers refuse prompts that fill the context."""
     if settings.context is None:
         return settings.max_new_tokens
     return max(1, min(settings.max_new_tokens, settings.context - prompt))

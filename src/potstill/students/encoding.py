@@ -12,13 +12,13 @@ Not covered: whether a target is right (verification does that), encoder-decoder
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from potstill.errors import StudentError, shorten
+from potstill.errors import StudentError, boundary, shorten
 from potstill.records import Drop, Example
 
 if TYPE_CHECKING:
@@ -105,18 +105,23 @@ def encode_prompt(prompt: str, tokenizer: PreTrainedTokenizerBase, *, chat: bool
     return ids
 
 
-def render_chat(prompt: str, target: str | None, tokenizer: PreTrainedTokenizerBase) -> str:
-    """Return the conversation as the tokenizer's template writes it; with `target` `None`, up to the answer's start."""
+def render_chat(prompt: str, answer: Mapping[str, str] | None, tokenizer: PreTrainedTokenizerBase) -> str:
+    """Return the conversation as the tokenizer's template writes it.
+
+    Args:
+        answer: The assistant's message; `None`: only up to where it begins.
+    """
     if not tokenizer.chat_template:
         message = (
             f"student {tokenizer.name_or_path or 'tokenizer'}: mix.format is 'chat' but the tokenizer has no chat "
             "template; use format: plain, or a student with a template"
         )
         raise StudentError(message)
-    messages = [{"role": "user", "content": prompt}]
-    if target is not None:
-        messages.append({"role": "assistant", "content": target})
-    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=target is None))
+    messages: list[Mapping[str, str]] = [{"role": "user", "content": prompt}]
+    if answer is not None:
+        messages.append(answer)
+    with boundary(StudentError, f"student {tokenizer.name_or_path}: its chat template cannot render these messages"):
+        return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=answer is None))
 
 
 def encode(
@@ -259,9 +264,7 @@ def _require_learnable(
             raise StudentError(message)
 
 
-def _require_thinking(
-    rows: Sequence[Encoded], examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase
-) -> int:
+def _require_thinking(rows: Sequence[Encoded], examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> int:
     """Return how many targets hold a think block; raise if one of them loses it on the way to the ids."""
     kept = {row.id: row for row in rows}
     thinking = [example for example in examples if THINK_OPEN in example.target and example.id in kept]
@@ -277,17 +280,30 @@ def _require_thinking(
 
 
 def _chat_target(example: Example, tokenizer: PreTrainedTokenizerBase) -> str:
-    """Return what the template writes after the prompt: the target and its end-of-turn mark."""
+    """Return what the template writes after the prompt: the target and its end-of-turn mark.
+
+    Reasoning that came in a field of its own is offered to the template so first, and as a think block in the text if
+    the template does not write the field.
+
+    Raises:
+        StudentError: The template drops or changes part of the target.
+    """
     opening = render_chat(example.prompt, None, tokenizer)
-    whole = render_chat(example.prompt, example.target, tokenizer)
-    written = whole[len(opening) :]
-    if not whole.startswith(opening) or example.target.strip() not in written:
-        message = (
-            f"example {example.id}: the chat template does not write the target as it is (it wrote "
-            f"{shorten(repr(whole), 160)}); reasoning would be dropped. Use mix.format: plain or another template"
-        )
-        raise StudentError(message)
-    return written
+    inline = {"role": "assistant", "content": example.target}
+    forms = [(inline, [example.target])]
+    if "reasoning_content" in example.meta:
+        fields = {"content": example.meta["text"], "reasoning_content": example.meta["reasoning_content"]}
+        forms.insert(0, ({"role": "assistant", **fields}, list(fields.values())))
+    whole = ""
+    for answer, parts in forms:
+        whole = render_chat(example.prompt, answer, tokenizer)
+        if whole.startswith(opening) and all(part.strip() in whole[len(opening) :] for part in parts):
+            return whole[len(opening) :]
+    message = (
+        f"example {example.id}: the chat template does not write the target as it is (it wrote "
+        f"{shorten(repr(whole), 160)}); reasoning would be dropped. Use mix.format: plain or another template"
+    )
+    raise StudentError(message)
 
 
 def _ended(ids: list[int], stops: Sequence[int]) -> list[int]:

@@ -18,6 +18,7 @@ from potstill.errors import require_extra
 from potstill.recipe import InferConfig, MixConfig, TeacherConfig
 from potstill.records import Problem, Rationale, child_seed, content_id, rationale_from
 from potstill.streams import Stream, map_concurrent
+from potstill.students.mixing import render_prompt
 
 if TYPE_CHECKING:
     from potstill.students.decoding import Path as Continuation
@@ -92,7 +93,7 @@ def infer(
 
 
 def plan_asks(problems: Iterable[Problem], config: InferConfig, mix: MixConfig, done: Done = ()) -> Iterator[Ask]:
-    """Yield what is to be asked: one path is greedy (index 0); more are sampled (1..k), beside the greedy one if set."""
+    """Yield what is to be asked: one path is greedy (index 0); more are sampled (1..k), beside the greedy if set."""
     for problem in problems:
         for kind, count in config.paths.items():
             prompt = render_prompt(problem, mix)
@@ -100,13 +101,6 @@ def plan_asks(problems: Iterable[Problem], config: InferConfig, mix: MixConfig, 
             indices = tuple(index for index in wanted if (problem.id, kind, index) not in done)
             if indices:
                 yield Ask(problem, kind, prompt, indices)
-
-
-def render_prompt(problem: Problem, mix: MixConfig) -> str:
-    """Return the prompt of a problem, as in training."""
-    from potstill.rationales.prompts import render_question
-
-    return mix.prompt.replace("{question}", render_question(problem))
 
 
 def as_endpoint(student: str | Path | TeacherConfig) -> TeacherConfig | None:
@@ -126,8 +120,8 @@ def paths_of(
     author: str,
     seed: int = 0,
     stop: tuple[str, ...] = (),
-) -> Iterator[Rationale]:
-    """Yield the paths of a loaded student; refused prompts first, then batch by batch."""
+) -> Iterator[list[Rationale]]:
+    """Yield the paths of a loaded student, a problem's at a time; prompts that do not fit come first."""
     from potstill.students.decoding import Prompt, generate
     from potstill.students.encoding import encode_prompt
 
@@ -139,17 +133,17 @@ def paths_of(
         if reason is None:
             fitting.append((ask, tokens))
             continue
-        for index in ask.indices:
-            yield _rationale(ask, index, author, request, text="", finish="error", reason=reason)
+        yield [_rationale(ask, i, author, request, text="", finish="error", reason=reason) for i in ask.indices]
     prompts = [Prompt(tokens, tuple(_path_seed(ask, index, seed) for index in ask.indices)) for ask, tokens in fitting]
     for number, written in generate(loaded.model, prompts, _settings(loaded, config, stop)):
         ask, tokens = fitting[number]
+        rows = []
         for place, path in written:
-            index = ask.indices[place]
             text, finish = _text(path, loaded, stop)
             usage = {"prompt_tokens": len(tokens), "completion_tokens": path.n_tokens}
-            row = _rationale(ask, index, author, request, text=text, finish=finish, logprob=path.logprob, usage=usage)
-            yield row
+            values = {"text": text, "finish": finish, "logprob": path.logprob, "usage": usage}
+            rows.append(_rationale(ask, ask.indices[place], author, request, **values))
+        yield rows
 
 
 def refusal(prompt_tokens: int, context: int | None) -> str | None:
@@ -209,14 +203,11 @@ def _rationale(ask: Ask, index: int, author: str, request: str, **values: Any) -
     return replace(rationale_from({**row, **values, "meta": meta}), problem=ask.problem)
 
 
-async def _in_thread(rows: Iterator[Rationale]) -> AsyncIterator[Rationale]:
-    """Yield from a blocking iterator whose work is done in a thread, a batch of rows at a time."""
-    end = object()
-    while True:
-        row = await asyncio.to_thread(next, rows, end)
-        if row is end:
-            return
-        yield row  # type: ignore[misc]
+async def _in_thread(parts: Iterator[list[Rationale]]) -> AsyncIterator[Rationale]:
+    """Yield from a blocking iterator of lists whose work is done in a thread."""
+    while (rows := await asyncio.to_thread(next, parts, None)) is not None:
+        for row in rows:
+            yield row
 
 
 async def _counted(

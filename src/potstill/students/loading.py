@@ -7,7 +7,8 @@ generates. torch and transformers are imported when a function runs.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,10 +62,12 @@ def open_student(
         model, tokenizer = make_scratch(config, texts() if texts else (), seed)
         name = "scratch"
     else:
-        name = "the embedded miniature" if config.model == "miniature" else config.model
         source = resolve_source(config.model)
+        local = Path(source).name if Path(source).is_dir() else source
+        name = "the embedded miniature" if config.model == "miniature" else local
         tokenizer = load_tokenizer(source, config)
-        model = load_model(source, config)
+        with quiet_bars():
+            model = load_model(source, config)
     remedies = repair_tokenizer(tokenizer, name)
     require_fitting(model, tokenizer, name)
     model.eval()
@@ -75,11 +78,13 @@ def resolve_source(name: str) -> str:
     """Return the folder or hub name to load from; a path that does not hold a model is refused here."""
     path = MINIATURE if name == "miniature" else Path(name).expanduser()
     if name == "miniature" and not path.is_dir():
-        message = "student.model: 'miniature': the embedded student is missing from this installation; re-install potstill"
+        message = "student.model: 'miniature': the embedded student is not in this installation; re-install potstill"
         raise StudentError(message)
     if path.is_dir():
         if not (path / "config.json").is_file():
-            message = f"student {path}: no config.json; expected a Hugging Face model folder (config, weights, tokenizer)"
+            message = (
+                f"student {path}: no config.json; expected a Hugging Face model folder: config, weights, tokenizer"
+            )
             raise StudentError(message)
         return str(path)
     if path.exists() or name.count("/") > 1 or name.startswith((".", "/", "~")):
@@ -87,6 +92,32 @@ def resolve_source(name: str) -> str:
         message = f"student {name}: {found}; give a Hugging Face model folder or name, 'miniature' or 'scratch'"
         raise StudentError(message)
     return name
+
+
+def model_folder(student: StudentConfig) -> str:
+    """Return the folder or name that `infer` takes for a student as it is, untrained.
+
+    Raises:
+        StudentError: There is none: a student from scratch exists only once it is trained.
+    """
+    if student.model == "scratch":
+        message = "student.model: 'scratch' has no untrained folder to ask; train it, or give a folder or name"
+        raise StudentError(message)
+    return resolve_source(student.model)
+
+
+@contextmanager
+def quiet_bars() -> Iterator[None]:
+    """Keep transformers' own progress bars off standard error for a while."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def load_tokenizer(source: str, config: StudentConfig) -> PreTrainedTokenizerBase:
@@ -150,7 +181,9 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
         message = "student 'scratch': no training texts to make a tokenizer of; train on at least one example"
         raise StudentError(message)
     if vocab_size < 256 + len(SCRATCH_SPECIALS):
-        message = f"student.config.vocab_size: got {vocab_size}; byte-level needs at least {256 + len(SCRATCH_SPECIALS)}"
+        message = (
+            f"student.config.vocab_size: got {vocab_size}; byte-level needs at least {256 + len(SCRATCH_SPECIALS)}"
+        )
         raise ConfigError(message)
     bpe = ByteLevelBPETokenizer()
     bpe.train_from_iterator(

@@ -20,7 +20,9 @@ CHUNK_LOGITS = 1 << 26
 """Logits that may exist at a time (256 MB in float32); more are computed in parts, and again in the backward pass."""
 
 
-def token_nll(head: Callable[[torch.Tensor], torch.Tensor], hidden_ND: torch.Tensor, targets_N: torch.Tensor) -> torch.Tensor:
+def token_nll(
+    head: Callable[[torch.Tensor], torch.Tensor], hidden_ND: torch.Tensor, targets_N: torch.Tensor
+) -> torch.Tensor:
     """Return the negative log-likelihood of each target token [N], in nats, float32.
 
     Args:
@@ -34,7 +36,7 @@ def token_nll(head: Callable[[torch.Tensor], torch.Tensor], hidden_ND: torch.Ten
     size = max(1, CHUNK_LOGITS // _vocabulary(head))
     if len(targets_N) <= size:
         return part(hidden_ND, targets_N)
-    pairs = zip(hidden_ND.split(size), targets_N.split(size), strict=True)
+    pairs = zip(torch.split(hidden_ND, size), torch.split(targets_N, size), strict=True)
     return torch.cat([checkpoint(part, hidden, targets, use_reentrant=False) for hidden, targets in pairs])
 
 

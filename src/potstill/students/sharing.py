@@ -25,6 +25,7 @@ import numpy as np
 import torch
 
 from potstill.students.batching import Row
+from potstill.students.encoding import Ids
 from potstill.students.losses import token_nll
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def _shared_inputs(rows: Sequence[Row], lengths_B: Any) -> Batch:
     `select` [N] are flat indices into [B, T + 1]: the prompt's last state, then the branch's states.
     """
     index: dict[int, int] = {}
-    prompts = []
+    prompts: list[Ids] = []
     for row in rows:
         if id(row.example.prompt) not in index:
             index[id(row.example.prompt)] = len(prompts)
@@ -119,55 +120,57 @@ def target_nll(model: PreTrainedModel, batch: Batch, *, head: bool = True) -> to
         head: Compute logits only where there is a target; needs a model whose logits are its output embedding of the
             last hidden state.
     """
-    body = _body(model, head=head)
+    body = _Body(model, head)
     states = _shared_states(body, batch) if "branch_ids" in batch else _row_states(body, batch)
     chosen_ND = states.flatten(0, 1).index_select(0, batch["select"])
     return token_nll(model.get_output_embeddings() if head else torch.nn.Identity(), chosen_ND, batch["targets"])
 
 
-def _shared_states(body: Callable[..., Any], batch: Batch) -> torch.Tensor:
+def _shared_states(body: _Body, batch: Batch) -> torch.Tensor:
     """Return the states [B, T + 1, D] that predict a branch's tokens: its prompt's last one, then its own."""
     from transformers import DynamicCache
 
-    prompt_ids_QP, branch_ids_BT, owner_B = batch["prompt_ids"], batch["branch_ids"], batch["owner"]
-    (Q, P), (B, T) = prompt_ids_QP.shape, branch_ids_BT.shape
-    prompt_mask_QP = batch.get("prompt_mask")
-    padded = prompt_mask_QP is not None
-    positions_QP = (prompt_mask_QP.cumsum(1) - 1).clamp_min(0) if padded else None
-    read = body(
-        input_ids=prompt_ids_QP,
-        attention_mask=prompt_mask_QP,
-        position_ids=positions_QP,
-        past_key_values=DynamicCache(config=body.config),
-        use_cache=True,
-    )
+    prompts, branches, past = _inputs_of(batch)
+    cache = DynamicCache(config=body.model.config)
+    read = body(**prompts, past_key_values=cache, use_cache=True)
+    owner_B = batch["owner"]
     last_B1D = read.states[:, -1:].index_select(0, owner_B)
-    if T == 0:
+    if branches["input_ids"].shape[1] == 0:
         return last_B1D
-    cache = read.cache
-    if B == Q:
-        pass
-    elif B % Q == 0 and bool((owner_B == torch.arange(Q, device=owner_B.device).repeat_interleave(B // Q)).all()):
-        cache.batch_repeat_interleave(B // Q)
+    _repeat(read.cache, owner_B, past)
+    return torch.cat([last_B1D, body(**branches, past_key_values=read.cache, use_cache=True).states], 1)
+
+
+def _inputs_of(batch: Batch) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], int]:
+    """Return the model's inputs for the prompts and for the branches, and the number of prompts.
+
+    Masks and positions are given only where prompts are padded: the model's own defaults are right otherwise, and
+    attention without a mask is faster.
+    """
+    prompt_ids_QP, branch_ids_BT, owner_B = batch["prompt_ids"], batch["branch_ids"], batch["owner"]
+    prompts, branches = {"input_ids": prompt_ids_QP}, {"input_ids": branch_ids_BT}
+    if "prompt_mask" in batch:
+        mask_QP, (B, T) = batch["prompt_mask"], branch_ids_BT.shape
+        prompts |= {"attention_mask": mask_QP, "position_ids": (mask_QP.cumsum(1) - 1).clamp_min(0)}
+        starts_B1 = mask_QP.sum(1)[owner_B, None]
+        branches["attention_mask"] = torch.cat([mask_QP[owner_B], mask_QP.new_ones(B, T)], 1)
+        branches["position_ids"] = starts_B1 + torch.arange(T, device=owner_B.device)
+    return prompts, branches, len(prompt_ids_QP)
+
+
+def _repeat(cache: Any, owner_B: torch.Tensor, Q: int) -> None:
+    """Give every branch a copy of its prompt's cache, through which gradients flow back."""
+    B = len(owner_B)
+    if B % Q == 0 and torch.equal(owner_B, torch.arange(Q, device=owner_B.device).repeat_interleave(B // Q)):
+        if B > Q:
+            cache.batch_repeat_interleave(B // Q)
     else:
         cache.batch_select_indices(owner_B)
-    mask_BS = positions_BT = None
-    if padded:
-        mask_BS = torch.cat([prompt_mask_QP[owner_B], prompt_mask_QP.new_ones(B, T)], 1)
-        positions_BT = prompt_mask_QP.sum(1)[owner_B, None] + torch.arange(T, device=owner_B.device)
-    branches = body(
-        input_ids=branch_ids_BT,
-        attention_mask=mask_BS,
-        position_ids=positions_BT,
-        past_key_values=cache,
-        use_cache=True,
-    )
-    return torch.cat([last_B1D, branches.states], 1)
 
 
-def _row_states(body: Callable[..., Any], batch: Batch) -> torch.Tensor:
+def _row_states(body: _Body, batch: Batch) -> torch.Tensor:
     """Return the states [B, L, D] of one padded row per example."""
-    return body(input_ids=batch["row_ids"], attention_mask=batch["row_mask"], use_cache=False).states  # type: ignore[no-any-return]
+    return body(input_ids=batch["row_ids"], attention_mask=batch["row_mask"], use_cache=False).states
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,15 +182,11 @@ class _Read:
 
 
 @dataclass(frozen=True, slots=True)
-class _body:  # noqa: N801 - called like the function it stands for
+class _Body:
     """A model's forward pass up to the output embedding, or whole, under one name."""
 
     model: Any
     head: bool
-
-    @property
-    def config(self) -> Any:
-        return self.model.config
 
     def __call__(self, **inputs: Any) -> _Read:
         inputs = {name: value for name, value in inputs.items() if value is not None}

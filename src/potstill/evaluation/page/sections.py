@@ -1,0 +1,284 @@
+"""The sections of a report, each from `Facts` to markup; one without data is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from potstill.evaluation import tables
+from potstill.evaluation.page import charts
+from potstill.evaluation.page.gathering import Facts
+from potstill.evaluation.page.listings import drop_table
+from potstill.evaluation.page.markup import Child, Html, cut, element, join
+from potstill.evaluation.page.naming import (
+    STATUSES,
+    main_system,
+    primary_rows,
+    samples_per_problem,
+    section,
+    share,
+    system_of,
+    system_words,
+    tone,
+)
+from potstill.records import Score
+
+SPLIT_TONES = {"test": ("main", "circle"), "ood": ("ood", "square"), "contrast": ("contrast", "triangle")}
+SPLITS = {
+    "test": "test: the training distribution",
+    "ood": "ood: out of distribution",
+    "contrast": "contrast: minimal edits",
+}
+
+
+def caption(facts: Facts, words: str) -> Html:
+    """Return a figure's caption; in a miniature every figure says so, since figures are cut out and shown alone."""
+    return element("figcaption", words, " Miniature: not evidence for the paper." if facts.is_miniature else None)
+
+
+def bars(facts: Facts, split: str, metric: str, title: str) -> Html | None:
+    """Return a figure of all systems on one split: a bar with its interval each."""
+    rows = [r for r in primary_rows(facts) if (r.split, r.metric) == (split, metric)]
+    if not rows:
+        return None
+    shown = [
+        charts.Bar(
+            system_words(facts, r.system), r.value, r.low, r.high, tone(facts, r.system), f"{r.system}, {r.path}"
+        )
+        for r in rows
+    ]
+    units = "families" if metric == "contrast_consistency" else "problems"
+    said = f"Percent right with 95 % intervals; n = {_span([r.n for r in rows])} {units}."
+    return element("figure", element("h3", title), charts.bar_chart(shown, title), caption(facts, said))
+
+
+def what_was_run(facts: Facts) -> Html:
+    """Return what was run: the parties, the data, the environment."""
+    recipe, manifest = facts.recipe, facts.manifest
+    teacher: dict[str, Any] = next(iter(recipe.get("teachers") or []), {})
+    sample, student = recipe.get("sample") or {}, recipe.get("student") or {}
+    heat = sample.get("temperature") if sample.get("temperature") is not None else teacher.get("temperature")
+    asked = teacher.get("model") or teacher.get("replay") or teacher.get("base_url") or "none"
+    arms = ", ".join(f"{name}" for name in (recipe.get("arms") or {})) or str(recipe.get("method") or "")
+    seeds = int(recipe.get("n_seeds") or 1)
+    host = manifest.get("host") or {}
+    versions = manifest.get("versions") or {}
+    rows: list[tuple[str, Child]] = [
+        ("Teacher", f"{asked}, {sample.get('n', '?')} samples per problem at temperature {_or(heat, 'default')}"),
+        ("Student", f"{student.get('model', '?')}{', LoRA' if student.get('lora') else ''}"),
+        ("Systems", arms),
+        ("Problems", ", ".join(f"{count:,} {split}" for split, count in facts.splits.items()) or None),
+        ("Filter", _filter_words(recipe)),
+        ("Seeds", f"{seeds} per system, base seed {recipe.get('seed', 0)}"),
+        ("Began", manifest.get("created")),
+        ("potstill", " ".join(str(part) for part in (versions.get("potstill"), manifest.get("git")) if part)),
+        ("Machine", ", ".join(str(p) for p in (host.get("system"), f"{host.get('cpus', '?')} cores") if p)),
+        ("Versions", ", ".join(f"{k} {v}" for k, v in versions.items() if k != "potstill") or None),
+    ]
+    items = [join(element("dt", name), element("dd", value)) for name, value in rows if value]
+    return section("run", "What was run", element("dl", *items, class_="plain"))
+
+
+def funnel(facts: Facts) -> Html | None:
+    """Return how many rationales were sampled, found right, kept and trained on, and what was dropped and why."""
+    flow = facts.funnel
+    if not flow.sampled:
+        return None
+    judged = [(flow.statuses[status], shade, words) for status, shade, words in STATUSES if flow.statuses[status]]
+    rows = [("sampled from the teacher", [charts.Part("sampled", flow.sampled, "base")])]
+    if judged:
+        rows.append(("verified", [charts.Part(words, count, shade) for count, shade, words in judged]))
+    if flow.has_drops:
+        rows.append(("kept by the filter", [charts.Part("kept", flow.kept, "kept")]))
+    job = _main_job(facts)
+    if job:
+        count = flow.trained[job].get("examples", 0)
+        rows.append((f"training examples of {job}", [charts.Part("examples", count, "kept")]))
+    legend = [_key(shade, words, count, flow.sampled) for count, shade, words in judged]
+    figure = element(
+        "figure",
+        charts.funnel_chart(rows, "Rationales from sampling to training"),
+        element("ul", *legend, class_="keys"),
+        caption(facts, "Rationales, all bars on one scale."),
+    )
+    return section(
+        "funnel", "From samples to training data", element("div", figure, drop_table(facts), class_="panels")
+    )
+
+
+def accuracy(facts: Facts) -> Html | None:
+    """Return all systems on every split beyond the one that opens the page."""
+    columns = dict.fromkeys((row.split, row.metric) for row in primary_rows(facts))
+    figures = []
+    for split, metric in columns:
+        title = SPLITS.get(split, split) if metric == "accuracy" else metric.replace("_", " ")
+        figures.append(bars(facts, split, metric, title[:1].upper() + title[1:]))
+    if not figures:
+        return None
+    said = "The same problems for every system. NO_ANSWER and PROGRAM_FAILED count as not right."
+    if any(metric == "contrast_consistency" for _, metric in columns):
+        said += (
+            " Contrast consistency is the share of families (an original and all of its edits) that are fully right."
+        )
+    return section(
+        "accuracy", "Accuracy by split", element("p", said, class_="lead"), element("div", *figures, class_="panels")
+    )
+
+
+def against_n(facts: Facts) -> Html | None:
+    """Return accuracy against the number of sampled rationales per problem."""
+    by_column: dict[tuple[str, str], list[tuple[int, Score]]] = {}
+    for row in primary_rows(facts):
+        if n := samples_per_problem(facts, row.system):
+            by_column.setdefault((row.split, row.metric), []).append((n, row))
+    lines = []
+    for (split, metric), pairs in by_column.items():
+        shade, marker = SPLIT_TONES.get(split, ("other", "circle")) if metric == "accuracy" else ("family", "diamond")
+        points = [charts.Point(n, r.value, r.low, r.high) for n, r in sorted(pairs, key=_first) if r.value is not None]
+        if len(points) > 1:
+            lines.append(charts.Line("consistency" if metric != "accuracy" else split, tuple(points), shade, marker))
+    if not lines:
+        return None
+    ticks = sorted({point.x for line in lines for point in line.points})
+    chart = charts.line_chart(
+        lines, "Accuracy against N", x_label="N, rationales sampled per problem (log scale)", x_ticks=ticks, log_x=True,
+        y_label="% right", y_ticks=(0, 0.2, 0.4, 0.6, 0.8, 1.0),
+    )  # fmt: skip
+    said = caption(
+        facts, "Greedy decoding; 95 % intervals. Points of one N are set apart so that intervals can be read."
+    )
+    text = (
+        "More samples of the same teacher for the same problems: "
+        "what a student gains from seeing several ways to reach an answer."
+    )
+    figure = element("figure", chart, said)
+    return section(
+        "n", "Accuracy against N", element("p", text, class_="lead"), element("div", figure, class_="panels")
+    )
+
+
+def training(facts: Facts) -> Html | None:
+    """Return the training curves: accuracy on the development split, and the loss, per system."""
+    if not facts.curves:
+        return None
+    figures = []
+    for name, title, words in (
+        ("dev", "Accuracy on the development split", "% right"),
+        ("loss", "Training loss", "nats per target token"),
+    ):
+        lines = _curves(facts, name)
+        if lines:
+            most = max(point.x for line in lines for point in line.points)
+            ticks = charts.nice_ticks([0, most], most=4)
+            chart = charts.line_chart(
+                lines, title, x_label="step", x_ticks=ticks, y_label=words, as_percent=name == "dev",
+                y_ticks=(0, 0.2, 0.4, 0.6, 0.8, 1.0) if name == "dev" else None,
+            )  # fmt: skip
+            figures.append(
+                element("figure", element("h3", title), chart, caption(facts, "One line per training seed."))
+            )
+    text = "Each system is trained until its development accuracy no longer rises; the best checkpoint is kept."
+    if not figures:
+        return None
+    return section("training", "Training", element("p", text, class_="lead"), element("div", *figures, class_="panels"))
+
+
+def cost(facts: Facts) -> Html | None:
+    """Return tokens, money and time, as far as they were recorded."""
+    stages = facts.manifest.get("stages") or {}
+    tokens = facts.funnel.tokens
+    rows: list[tuple[str, str]] = []
+    if tokens["prompt_tokens"] or tokens["completion_tokens"]:
+        said = f"{tokens['prompt_tokens']:,} in, {tokens['completion_tokens']:,} out"
+        rows.append(("Teacher tokens", said + (" (estimated here)" if tokens["estimated"] else "")))
+    if facts.funnel.sampled:
+        finishes = ", ".join(f"{count:,} {name}" for name, count in facts.funnel.finishes.most_common())
+        rows.append(("Completions", f"{facts.funnel.sampled:,}: {finishes}"))
+    rows += [(name, words) for name, words in _recorded_costs(stages)]
+    if not rows:
+        return None
+    items = [join(element("dt", name), element("dd", value)) for name, value in rows]
+    return section("cost", "Cost", element("dl", *items, class_="plain"))
+
+
+def repeat(facts: Facts, recipe_text: str) -> Html:
+    """Return how to repeat the run."""
+    command = [
+        Path(str(part)).name if at == 0 else str(part) for at, part in enumerate(facts.manifest.get("command") or [])
+    ]
+    lines = [" ".join(command)] if command and command[0].startswith("potstill") else []
+    lines.append("potstill run recipe.yaml --run runs/again")
+    saved = "from the resolved recipe, saved in the run directory and below with every default spelled out."
+    text = f"The first line is how this run was made; the second repeats it {saved}"
+    if len(lines) == 1:
+        text = f"F{saved[1:]}"
+    recipe = element("details", element("summary", "recipe.yaml"), element("pre", cut(recipe_text, 40_000)))
+    return section(
+        "repeat",
+        "How to repeat it",
+        element("p", text),
+        element("pre", "\n".join(lines)),
+        recipe if recipe_text else None,
+    )
+
+
+def _main_job(facts: Facts) -> str | None:
+    name = main_system(facts)
+    return next((job for job in facts.funnel.trained if system_of(job) == name), None)
+
+
+def _curves(facts: Facts, name: str) -> list[charts.Line]:
+    jobs = {job: system_of(job) for job in facts.curves}
+    rank = {system: at for at, system in enumerate(tables.in_order(jobs.values()))}
+    lines = []
+    for job in sorted(jobs, key=lambda job: (rank[jobs[job]], job)):
+        points = thinned([charts.Point(row["step"], row[name]) for row in facts.curves[job] if name in row], 150)
+        if len(points) > 1:
+            lines.append(charts.Line(system_words(facts, jobs[job]), tuple(points), tone(facts, jobs[job])))
+    return lines
+
+
+def thinned(points: Sequence[charts.Point], most: int) -> list[charts.Point]:
+    """Return at most `most` + 1 of the points, evenly spaced, with the last one."""
+    stride = max(1, -(-len(points) // most))
+    kept = list(points[::stride])
+    return kept if not points or kept[-1] == points[-1] else [*kept, points[-1]]
+
+
+def _recorded_costs(stages: dict[str, dict[str, object]]) -> list[tuple[str, str]]:
+    rows = []
+    for key, label in (("money", "Money"), ("from_ledger", "Taken from the ledger"), ("requests", "Requests")):
+        counts = (stages.get("sample") or {}).get("counts")
+        if isinstance(counts, dict) and isinstance(counts.get(key), int | float):
+            rows.append((label, f"{counts[key]:,}" if isinstance(counts[key], int) else f"{counts[key]:,.4f}"))
+    for prefix, label in (("students/", "Training"), ("predictions/", "Inference")):
+        counted = [stage.get("counts") for name, stage in stages.items() if name.startswith(prefix)]
+        seconds = [
+            float(c["cpu_s"]) for c in counted if isinstance(c, dict) and isinstance(c.get("cpu_s"), int | float)
+        ]
+        if seconds:
+            rows.append((label, f"{sum(seconds):,.0f} CPU seconds over {len(seconds)} students"))
+    return rows
+
+
+def _filter_words(recipe: dict[str, dict[str, object]]) -> str:
+    kept = (recipe.get("filter") or {}).get("keep")
+    words = {"correct": "rationales that reach the gold answer", "answered": "rationales with an answer", "all": "none"}
+    return words.get(str(kept), str(kept or "?"))
+
+
+def _key(shade: str, words: str, count: int, total: int) -> Html:
+    return element("li", charts.swatch(shade), words, " ", element("b", f"{count:,}"), f" ({share(count, total)})")
+
+
+def _span(values: Sequence[int]) -> str:
+    return f"{min(values):,}" if min(values) == max(values) else f"{min(values):,} to {max(values):,}"
+
+
+def _first(pair: tuple[int, Score]) -> int:
+    return pair[0]
+
+
+def _or(value: object, otherwise: str) -> str:
+    return otherwise if value is None else str(value)

@@ -1,0 +1,202 @@
+"""One self-contained HTML file about a run: no script, no request to anywhere, readable offline, on a phone, on paper.
+
+    run directory ──gather──► Facts ──sections──► markup ──► report.html
+
+It reads only files of the run directory; what is not there yet is left out, so it can be made at any time.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+from potstill.evaluation import tables
+from potstill.evaluation.page import excerpts, listings, naming, sections
+from potstill.evaluation.page.gathering import Facts, gather, read_recipe
+from potstill.evaluation.page.markup import Child, Html, element, join, text
+from potstill.files import write_atomic
+from potstill.records import Comparison
+
+METHODS = {"scotd": "Symbolic Chain-of-Thought Distillation"}
+
+
+def report(run_dir: str | Path, out: str | Path | None = None) -> Path:
+    """Write a run's report and return its path.
+
+    Args:
+        run_dir: A run directory, finished or not.
+        out: The file to write (default: `report.html` in the run directory).
+
+    Raises:
+        DataError: It is not a run directory, or one of its files is damaged.
+    """
+    folder = Path(run_dir)
+    facts = gather(folder, examples=_examples_wanted(folder))
+    path = Path(out) if out is not None else folder / "report.html"
+    write_atomic(path, render(facts))
+    return path
+
+
+def render(facts: Facts) -> str:
+    """Return the page as text."""
+    templates = files("potstill.evaluation.page") / "templates"
+    body = [part for part in _sections(facts) if part is not None]
+    return Template((templates / "report.html").read_text(encoding="utf-8")).substitute(
+        title=text(_title(facts)),
+        style=(templates / "report.css").read_text(encoding="utf-8").strip(),
+        header=_header(facts, body),
+        main=join(body),
+        footer=_footer(facts),
+    )
+
+
+def headline(facts: Facts) -> Comparison | None:
+    """Return the comparison that opens the page: the method against answers only, on the test split, else the first."""
+    main = naming.main_system(facts)
+    rows = [pair for pair in facts.comparisons if pair.metric == "accuracy"]
+    wanted = [pair for pair in rows if (pair.a, pair.split) == (main, "test")]
+    by_name = [pair for pair in wanted if pair.b == "answer_only" and pair.path != "vote"]
+    return next(iter([*by_name, *wanted, *rows]), None)
+
+
+def _sections(facts: Facts) -> list[Html | None]:
+    shown = _examples_wanted(facts.folder)
+    recipe = facts.folder / "recipe.yaml"
+    recipe_text = recipe.read_text(encoding="utf-8", errors="replace") if recipe.exists() else ""
+    return [
+        _hero(facts),
+        sections.funnel(facts),
+        sections.accuracy(facts),
+        sections.against_n(facts),
+        listings.comparisons(facts),
+        listings.score_table(facts),
+        sections.training(facts),
+        excerpts.teacher_examples(facts),
+        excerpts.student_examples(facts, shown - shown // 2 + 1 if shown else 0),
+        sections.cost(facts),
+        sections.what_was_run(facts),
+        sections.repeat(facts, recipe_text),
+    ]
+
+
+def _header(facts: Facts, body: list[Html]) -> Html:
+    manifest = facts.manifest
+    method = str(facts.recipe.get("method") or "")
+    seeds = int(facts.recipe.get("n_seeds") or 1)
+    began = str(manifest.get("created") or "")[:10]
+    parts = [
+        began,
+        f"{seeds} seed{'s' if seeds > 1 else ''}",
+        f"revision {manifest['git']}" if manifest.get("git") else "",
+    ]
+    byline = element("p", *(element("span", part) for part in parts if part), class_="byline")
+    return element(
+        "header",
+        element("p", f"potstill · {METHODS.get(method, method or 'distillation')}", class_="eyebrow"),
+        element("h1", _title(facts)),
+        byline,
+        element("p", tables.MINIATURE_NOTE, class_="notice", role="note") if facts.is_miniature else None,
+    )
+
+
+def _hero(facts: Facts) -> Html:
+    pair = headline(facts)
+    drawn = sections.bars(facts, "test", "accuracy", "Percent of test problems right")
+    if pair is None:
+        said = "No comparison of two systems yet." if facts.scores else "No scores yet: run `potstill evaluate`."
+        left = element("div", element("p", said, class_="claim"))
+    else:
+        left = element("div", *_effect(facts, pair))
+    return element("section", element("div", left, drawn, class_="hero"), _facts(facts), id="headline")
+
+
+def _effect(facts: Facts, pair: Comparison) -> list[Html]:
+    seeds = max(int(pair.meta.get("seeds_a", 1)), int(pair.meta.get("seeds_b", 1)))
+    sure = (
+        f"95 % interval {naming.minus(tables.signed_interval(pair.low, pair.high))} · p {tables.p_value(pair.p)} · "
+        f"{pair.n:,} {pair.split} problems · {seeds} seed{'s' if seeds > 1 else ''}"
+    )
+    number = naming.minus(tables.signed(pair.difference))
+    return [
+        element("h2", _claim_title(facts, pair)),
+        element("p", number, element("small", "points"), class_="effect"),
+        element("p", sure, class_="certainty"),
+        element("p", _claim(facts, pair), class_="claim"),
+    ]
+
+
+def _claim_title(facts: Facts, pair: Comparison) -> str:
+    return f"{naming.system_words(facts, pair.a)} against {naming.system_words(facts, pair.b)}"
+
+
+def _claim(facts: Facts, pair: Comparison) -> str:
+    """Say the result in a sentence that does not say more than the interval does."""
+    values = {
+        (row.system, row.path): row.value
+        for row in tables.overall(facts.scores)
+        if (row.split, row.metric) == (pair.split, pair.metric)
+    }
+    a = values.get((pair.a, str(pair.meta.get("path_a") or pair.path)))
+    b = values.get((pair.b, str(pair.meta.get("path_b") or pair.path)))
+    names = [_description(facts, name) for name in (pair.a, pair.b)]
+    if pair.low <= 0 <= pair.high:
+        verdict = "The interval includes zero: this run does not show a difference."
+    else:
+        verdict = "The interval excludes zero."
+    if a is None or b is None:
+        return verdict
+    return f"{names[0]} gets {100 * a:.1f} % right; {names[1].lower()} {100 * b:.1f} %. {verdict}"
+
+
+def _description(facts: Facts, name: str) -> str:
+    samples = naming.samples_per_problem(facts, name)
+    if samples is not None:
+        return f"A student trained on {samples} sampled rationale{'s' if samples > 1 else ''} per problem"
+    known = {
+        "answer_only": "The same student trained on the answers alone",
+        "untrained": "The student before training",
+        "teacher": "The teacher",
+    }
+    return known.get(name, f"System {name}")
+
+
+def _facts(facts: Facts) -> Html | None:
+    flow, teacher = facts.funnel, next((r for r in naming.primary_rows(facts) if r.system == "teacher"), None)
+    shown: list[tuple[str, str, str]] = []
+    if facts.splits["train"]:
+        shown.append(("training problems", f"{facts.splits['train']:,}", ""))
+    if flow.sampled:
+        shown.append(("rationales sampled", f"{flow.sampled:,}", ""))
+    if flow.sampled and flow.statuses["CORRECT"]:
+        right = flow.statuses["CORRECT"]
+        shown.append(("with the right answer", f"{100 * right / flow.sampled:.1f} %", f"{right:,}"))
+    if flow.tokens["completion_tokens"]:
+        shown.append(("teacher tokens written", f"{flow.tokens['completion_tokens']:,}", ""))
+    if teacher is not None and teacher.value is not None:
+        shown.append(
+            ("teacher on the same test", f"{100 * teacher.value:.1f} %", tables.interval(teacher.low, teacher.high))
+        )
+    if not shown:
+        return None
+    items = [
+        element("div", element("dt", name), element("dd", value, element("small", more) if more else None))
+        for name, value, more in shown
+    ]
+    return element("dl", *items, class_="facts")
+
+
+def _footer(facts: Facts) -> Html:
+    note: Child = f" {tables.MINIATURE_NOTE}" if facts.is_miniature else None
+    version = (facts.manifest.get("versions") or {}).get("potstill", "")
+    return element("footer", element("p", f"Made by potstill {version} from the files of this run.", note))
+
+
+def _title(facts: Facts) -> str:
+    given = (facts.recipe.get("report") or {}).get("title")
+    return str(given or f"Run {facts.folder.resolve().name}")
+
+
+def _examples_wanted(folder: Path) -> int:
+    wanted = (read_recipe(folder).get("report") or {}).get("examples", 6)
+    return wanted if isinstance(wanted, int) else 6

@@ -1,0 +1,157 @@
+"""Where rows come from: files, folders, Hugging Face `datasets`, the embedded miniature.
+
+Yields rows as their source has them; what a row means is decided in `potstill.evaluation.datasets`. A source that is
+not a file or folder here is asked of the Hugging Face hub, which is the only thing here that may use the network.
+"""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from potstill.errors import DataError, boundary, require_extra, shorten
+from potstill.files import read_rows
+from potstill.recipe import SourceConfig
+from potstill.records import content_id, problem_from
+
+Row = tuple[str, dict[str, Any]]
+"""(`file:line`, row); a row that came from a named split holds it under `split`."""
+MINIATURE = "miniature"
+MINIATURE_SIZES = {"train": 400, "dev": 100, "test": 300, "ood": 100, "contrast": 200}
+_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
+_SAVED = ("dataset_info.json", "state.json", "dataset_dict.json")
+
+
+def read_source(config: SourceConfig) -> Iterator[Row]:
+    """Yield the rows of all sources of a table, those of `split` only where the source itself has splits.
+
+    Raises:
+        DataError: A source is missing, cannot be read, or has no such split.
+    """
+    names = [config.source] if isinstance(config.source, str) else list(config.source)
+    for name in names:
+        yield from _read_one(name, config)
+
+
+def title(config: SourceConfig) -> str:
+    """Return the short name of a source, the `source` of problems that bring none."""
+    first = config.source if isinstance(config.source, str) else config.source[0]
+    return Path(first).name.split(".")[0].strip("*") or first
+
+
+def _read_one(name: str, config: SourceConfig) -> Iterator[Row]:
+    path = Path(name)
+    if name == MINIATURE:
+        yield from _read_miniature(config)
+    elif path.is_dir():
+        yield from _read_folder(path, config)
+    elif path.is_file():
+        yield from read_rows(path)
+    elif "*" in name or "?" in name:
+        yield from _read_files(_matching(name))
+    elif any(suffix in _SUFFIXES for suffix in path.suffixes) or path.is_absolute() or name.startswith("."):
+        message = f"{name}: no such file or folder; give the path of one (paths are relative to the current folder)"
+        raise DataError(message)
+    else:
+        yield from _read_hub(name, config)
+
+
+def _matching(pattern: str) -> list[Path]:
+    paths = [Path(p) for p in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207 - patterns may be absolute
+    if not paths:
+        message = f"{pattern}: no file matches; check the pattern (paths are relative to the current folder)"
+        raise DataError(message)
+    return paths
+
+
+def _read_files(paths: Iterable[Path]) -> Iterator[Row]:
+    for path in paths:
+        yield from read_rows(path)
+
+
+def _read_folder(folder: Path, config: SourceConfig) -> Iterator[Row]:
+    if any((folder / name).is_file() for name in _SAVED):
+        require_extra("datasets", "datasets")
+        import datasets
+
+        with boundary(DataError, f"{folder}: not a data set folder that `datasets` can load"):
+            loaded = datasets.load_from_disk(str(folder))
+        yield from _read_loaded(loaded, str(folder), config.split)
+        return
+    by_split = _files_by_split(folder)
+    if not by_split:
+        message = f"{folder}: no data files in this folder; expected {', '.join(_SUFFIXES)} or a saved data set"
+        raise DataError(message)
+    for split in _wanted(list(by_split), config.split, str(folder)):
+        for where, row in _read_files(by_split[split]):
+            yield where, {"split": split, **row}
+
+
+def _files_by_split(folder: Path) -> dict[str, list[Path]]:
+    """Return the data files of a folder by split, read off the names: train.jsonl, data/test-00000-of-00002.parquet."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted([*folder.glob("*"), *folder.glob("data/*")]):
+        suffixes = [s.lower() for s in path.suffixes if s.lower() != ".gz"]
+        if path.is_file() and suffixes and suffixes[-1] in _SUFFIXES:
+            split = path.name.split(".")[0].split("-")[0]
+            found.setdefault(split, []).append(path)
+    return found
+
+
+def _read_hub(name: str, config: SourceConfig) -> Iterator[Row]:
+    require_extra("datasets", "datasets")
+    import datasets
+
+    where = f"{name}: not a file or folder here, and `datasets` cannot load it"
+    with boundary(DataError, where):
+        loaded = datasets.load_dataset(name, split=config.split, **config.options)
+    yield from _read_loaded(loaded, name, None if config.split else config.split)
+
+
+def _read_loaded(loaded: Any, name: str, split: str | None) -> Iterator[Row]:
+    """Yield the rows of a `datasets.Dataset`, or of the wanted splits of a `datasets.DatasetDict`."""
+    if hasattr(loaded, "keys"):
+        for part in _wanted(list(loaded), split, name):
+            for number, row in enumerate(loaded[part], start=1):
+                yield f"{name}[{part}:{number}]", {"split": part, **row}
+        return
+    for number, row in enumerate(loaded, start=1):
+        yield f"{name}[{number}]", dict(row)
+
+
+def _wanted(found: list[str], split: str | None, name: str) -> list[str]:
+    if split is None:
+        return found
+    if split not in found:
+        message = f"{name}: no split {split!r}; found {shorten(', '.join(found))}; set problems.split to one of them"
+        raise DataError(message)
+    return [split]
+
+
+def _read_miniature(config: SourceConfig) -> Iterator[Row]:
+    """Yield the miniature's problems: `limit` of a split, or all five splits in the sizes given by `options`."""
+    from potstill.miniature.world import SPLITS, draw_contrast, draw_problems
+
+    sizes = {**MINIATURE_SIZES, **config.options}
+    if set(sizes) - set(MINIATURE_SIZES) or config.split not in (None, *MINIATURE_SIZES):
+        found = config.split if config.split not in (None, *MINIATURE_SIZES) else ", ".join(sizes)
+        message = f"{MINIATURE}: got {found}; splits, and sizes in problems.options, are {', '.join(MINIATURE_SIZES)}"
+        raise DataError(message)
+    seed = config.seed or 0
+    for split in [config.split] if config.split else [*SPLITS, "contrast"]:
+        size = config.limit if config.split and config.limit else sizes[split]
+        if split in SPLITS:
+            rows = draw_problems(split, size, seed)
+        else:
+            rows = draw_contrast(-(-size // 2), seed, per_parent=2)[:size]
+            parents = draw_problems("test", -(-size // 2), seed)
+            rows = [{**row, "parent_id": problem_from(parents[row["parent_index"]]).id} for row in rows]
+        for number, row in enumerate(rows, start=1):
+            yield f"{MINIATURE}[{split}:{number}]", _own_family(row, row["question"])
+
+
+def _own_family(row: dict[str, Any], text: str) -> dict[str, Any]:
+    """Say that only the same text is the same problem: a generated world is made of one pattern with other numbers."""
+    return {**row, "meta": {**row.get("meta", {}), "family": content_id(text)}}

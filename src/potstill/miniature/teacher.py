@@ -1,0 +1,158 @@
+"""The procedural teacher: reads a question of the miniature world, writes one of many rationales, is sometimes wrong.
+
+It knows nothing but the text it is given: the walk is parsed from the question's sentences, as a model would read it.
+It misreads some problems, slips in some steps, and now and then forgets to say the answer. It writes no programs yet.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from dataclasses import dataclass, replace
+
+from potstill.miniature.world import DAYS, LARGE, RING, Event, Walk
+
+MISREADS = 0.06
+"""Fraction of problems read wrongly at temperature 1."""
+SLIPS = 0.02
+"""Fraction of reckoned steps that come out wrong at temperature 1."""
+FORGETS = 0.015
+"""Fraction of rationales without an answer at temperature 1."""
+STYLES = {"chain": 0.35, "recap": 0.3, "ahead": 0.2, "reverse": 0.15}
+LEADS = {
+    "chain": ("In order:", ""),
+    "recap": ("First the days.", "Days:"),
+    "ahead": ("Ahead first.", "Ahead, then back."),
+    "reverse": ("In reverse:", "Backwards:"),
+}
+MARKER = " So the answer is: "
+UNREAD = "I cannot tell from this text which square is reached."
+
+_DAY = re.compile(rf"\b({'|'.join(DAYS)})\b")
+_START = re.compile(r"\bsquare (\d+)\b")
+_MOVE = re.compile(r"(?:(\d+) (?:times|jumps of) )?(\d+) (ahead|forward|back|backward)\b")
+
+
+def write(question: str, rng: random.Random, *, kind: str = "cot", temperature: float = 1.0) -> str:
+    """Write a rationale for `question`, or, with kind `answer`, the bare answer.
+
+    The temperature scales how often it errs and how freely it chooses a style: at 0 it has one style, and whether it
+    misreads depends on the question alone. A text that is no problem of this world gets a general answer.
+    """
+    walk = read_walk(question)
+    if walk is None:
+        return UNREAD
+    if temperature <= 0:
+        rng = random.Random(question)
+    errs = min(temperature, 2.0) if temperature > 0 else 0.5
+    if rng.random() < MISREADS * errs:
+        walk = _misread(walk, rng)
+    pen = _Pen(rng, slips=SLIPS * errs, is_plain=temperature <= 0, start=walk.start)
+    weights = [weight ** (1 / max(temperature, 0.05)) for weight in STYLES.values()]
+    style = rng.choices(list(STYLES), weights)[0]
+    rationale = pen.rationale(walk, style)
+    forgets = rng.random() < FORGETS * errs
+    if kind == "answer":
+        return f"{pen.square}"
+    return rationale if forgets else f"{rationale}{MARKER}{pen.square}"
+
+
+def read_walk(text: str) -> Walk | None:
+    """Return the walk that the sentences of a problem tell, or `None` where they tell none."""
+    start = _START.search(text)
+    if start is None:
+        return None
+    events = []
+    for sentence in text[start.end() :].split("."):
+        day, move = _DAY.search(sentence), _MOVE.search(sentence)
+        if day is None:
+            continue
+        if move is None:
+            events.append(Event(day[1], 0, 0))
+            continue
+        times, amount, way = move.groups()
+        events.append(Event(day[1], -1 if way.startswith("back") else 1, int(amount), int(times or 1)))
+    if not any(event.sign for event in events):
+        return None
+    return Walk(int(start[1]) % RING, tuple(events))
+
+
+def _misread(walk: Walk, rng: random.Random) -> Walk:
+    at = rng.randrange(len(walk.events))
+    event, draw = walk.events[at], rng.random()
+    if not event.sign:
+        wrong = replace(event, sign=1, amount=rng.randint(1, 9))
+    elif draw < 0.4:
+        wrong = replace(event, sign=-event.sign)
+    elif draw < 0.7:
+        wrong = replace(event, amount=max(1, event.amount + rng.choice((-1, 1))))
+    else:
+        wrong = replace(event, sign=0)
+    return Walk(walk.start, (*walk.events[:at], wrong, *walk.events[at + 1 :]))
+
+
+@dataclass(slots=True)
+class _Pen:
+    """Writes one rationale and keeps the square reached so far."""
+
+    rng: random.Random
+    slips: float
+    is_plain: bool
+    start: int
+    square: int = 0
+
+    def rationale(self, walk: Walk, style: str) -> str:
+        self.square = walk.start
+        events = _ordered(walk.events, style)
+        if style == "ahead" or self._chance(0.5):
+            events = [event for event in events if event.sign]
+        parts = [self._one_of(LEADS[style]), self._one_of((f"Start at {walk.start}.", f"The start is {walk.start}."))]
+        if style == "recap":
+            recaps = [self._recap(event) for event in events]
+            parts += [f"{text}." for text, _ in recaps]
+            parts += [self._one_of(("So", "Now")), *(f"{self._step(*move)}." for _, move in recaps if move)]
+        else:
+            for event in events:
+                text, move = self._recap(event)
+                parts.append(f"{text}, {self._step(*move)}." if move else f"{text}.")
+        return " ".join(part for part in parts if part)
+
+    def _recap(self, event: Event) -> tuple[str, tuple[int, int] | None]:
+        """Say what a day brings; return also its sign and its number of squares, `None` for an idle day."""
+        if not event.sign:
+            return f"{event.day}: no move", None
+        way = _way(event.sign)
+        if event.times > 1:
+            squares = self._reckon(event.times * event.amount)
+            return f"{event.day}: {event.times} times {event.amount} {way} is {squares} {way}", (event.sign, squares)
+        if event.amount >= LARGE.start:
+            squares = self._reckon(event.amount % RING) % RING
+            return f"{event.day}: {event.amount} {way} is {squares} {way}", (event.sign, squares)
+        return f"{event.day}: {event.amount} {way}", (event.sign, event.amount)
+
+    def _step(self, sign: int, squares: int) -> str:
+        before, self.square = self.square, self._reckon((self.square + sign * squares) % RING) % RING
+        return f"{before} and {squares} {_way(sign)} is {self.square}"
+
+    def _reckon(self, right: int) -> int:
+        if self.rng.random() >= self.slips:
+            return right
+        return max(0, right + self.rng.choice((-2, -1, 1, 2)))
+
+    def _chance(self, fraction: float) -> bool:
+        return not self.is_plain and self.rng.random() < fraction
+
+    def _one_of(self, texts: tuple[str, ...]) -> str:
+        return texts[0] if self.is_plain else self.rng.choice(texts)
+
+
+def _ordered(events: tuple[Event, ...], style: str) -> list[Event]:
+    if style == "reverse":
+        return list(reversed(events))
+    if style == "ahead":
+        return sorted(events, key=lambda event: -event.sign)
+    return list(events)
+
+
+def _way(sign: int) -> str:
+    return "ahead" if sign > 0 else "back"

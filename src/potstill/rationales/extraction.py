@@ -1,0 +1,170 @@
+"""Where a text states its final answer: think blocks, run-on text, markers, the concluding sentence.
+
+`find` returns the piece of text that holds the answer, or the reason why there is none. Markers come first (`\\boxed{}`,
+`####`, `<answer>`, "the answer is", "Final answer:"): the last one that holds an answer of the wanted type counts. Only
+where there is no marker is the concluding sentence read. The strict side is chosen throughout: two answers are not one,
+a cut-off answer is none, and a text that never leaves its think block has said nothing. Pure; what an answer is worth is
+for `potstill.rationales.answers`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from potstill.rationales.prose import Wanted
+from potstill.rationales.spans import conclude, pick
+
+_MARKER = re.compile(
+    r"""(?P<box>\\(?:boxed|fbox)\s*\{)
+    |(?P<hashes>^\s*\#{4}\s)|(?P<tag><answer>)
+    |(?P<letter>^(?:A|Ans|Solution)\s*:[ \t])
+    |(?P<heading>^\W*(?:the\s+)?(?:final|correct)\s+answer\W*$)
+    |(?P<phrase>(?:\b(?:the|my|our|your|final|correct|right|numeric|numerical|exact|simplified|best|so|then|therefore
+         |thus|hence)\s+|^[\s>*_\#-]*)answers?\b(?!\s+(?:choices?|options?|key|sheet|questions?|this|these|it)\b)
+       [^.\n:=?!]{0,80}?
+       (?:\s(?:is|are|was|would\s+be|will\s+be|should\s+be|equals|becomes)\b
+            (?!\s+(?:not|incorrect|wrong|correct|based|found|given|obtained|expected|helpful|the\s+same)\b)(?:\s*:)?
+         |\s*(?:\*\*|__)?\s*[:=](?!/)))
+    |(?P<option>\b(?:correct|best|right)\s+(?:choice|option|statement)\s*(?:is|:))""",
+    re.IGNORECASE | re.MULTILINE | re.VERBOSE,
+)
+_NEXT_QUESTION = re.compile(r"^(?:Q|Question|Premise|Problem|Human|User|Instruction)\s*\d*\s*:", re.MULTILINE)
+_THINK = "<think>", "</think>"
+_CALCULATOR = re.compile(r"<<[^<>]*>>")
+_LABELLED_START = re.compile(r"\s*(?:Q|Question|Premise|Problem)\s*\d*\s*:")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The piece of text that holds the final answer."""
+
+    span: str | None
+    how: str = ""
+    """marker, conclusion or whole: how it was found."""
+    reason: str = ""
+    """Without a span: empty, truncated, no_marker or ambiguous."""
+
+
+def find(text: str, wanted: Wanted, *, truncated: bool = False, bare: bool = False) -> Found:
+    """Find the final answer in `text`.
+
+    Args:
+        wanted: The type of answer, its options and labels.
+        truncated: The text ended at a token limit: an answer that touches its end does not count, nor does a
+            conclusion.
+        bare: The whole text may be the answer (a rationale of kind `answer`).
+    """
+    body, cut = final_part(text)
+    if body is None:
+        return Found(None, reason="truncated")
+    truncated = truncated and not cut
+    if "<<" in body:
+        body = _CALCULATOR.sub("", body)
+    if not body.strip():
+        return Found(None, reason="empty")
+    unfinished = False
+    for span, ends in _marked(body):
+        if not span.strip():
+            unfinished = unfinished or ends
+            continue
+        answer = pick(span, wanted, body)
+        if answer is None:
+            continue
+        if truncated and ends and _touches_end(span, answer):
+            return Found(None, reason="truncated")
+        return Found(answer, "marker")
+    if bare and not truncated:
+        answer = pick(body, wanted, body)
+        if answer is not None:
+            return Found(answer, "whole")
+    if truncated or unfinished:
+        return Found(None, reason="truncated")
+    answer, reason = conclude(body, wanted)
+    return Found(answer, "conclusion") if answer is not None else Found(None, reason=reason)
+
+
+def final_part(text: str) -> tuple[str | None, bool]:
+    """Return what follows the think block, cut where the author went on to another question, and whether it was cut.
+
+    `None` when the text never leaves its think block.
+    """
+    opened, closed = _THINK
+    if closed in text:
+        text = text.rsplit(closed, 1)[1]
+    elif opened in text:
+        return None, False
+    for match in _NEXT_QUESTION.finditer(text):
+        before = text[: match.start()]
+        if not before.strip() or (_LABELLED_START.match(text) and not _MARKER.search(before)):
+            continue
+        return before, True
+    return text, False
+
+
+def _marked(body: str) -> Iterator[tuple[str, bool]]:
+    """Yield (text after a marker, whether it runs to the end of the body) from the last marker to the first."""
+    matches = list(_MARKER.finditer(body))
+    for index in range(len(matches) - 1, -1, -1):
+        match = matches[index]
+        if match["box"]:
+            yield _box(body, matches, index)
+        elif match["tag"]:
+            rest = body[match.end() :]
+            yield rest.split("</answer>")[0], "</answer>" not in rest
+        else:
+            yield _after(body, match.end())
+
+
+def _after(body: str, start: int) -> tuple[str, bool]:
+    """Return the line after a marker, or the next line with content where that one has none."""
+    rest = body[start:]
+    first, _, more = rest.partition("\n")
+    if not re.search(r"[\w\[\](){}<>]", first):
+        following = more.lstrip()
+        line, separator, _ = following.partition("\n")
+        if line.strip() in ("\\[", "$$", "\\begin{align*}", "\\begin{aligned}"):
+            block = re.split(r"\\\]|\$\$|\\end", following.partition("\n")[2], maxsplit=1)
+            return block[0], len(block) == 1
+        return line, not separator
+    return first, "\n" not in rest
+
+
+def _box(body: str, matches: list[re.Match[str]], index: int) -> tuple[str, bool]:
+    """Return the contents of a box, joined with those of boxes directly before it ("\\boxed{3} and \\boxed{5}")."""
+    contents, end = _braces(body, matches[index].end())
+    if contents is None:
+        return "", True
+    start = matches[index].start()
+    while index > 0 and matches[index - 1]["box"]:
+        earlier, earlier_end = _braces(body, matches[index - 1].end())
+        between = body[earlier_end:start] if earlier is not None else "\n"
+        if (
+            earlier is None
+            or not re.fullmatch(r"[\s$\\()]*(?:,|;|and|or|,\s*and|,\s*or)?[\s$\\()]*", between)
+            or "\n\n" in between
+        ):
+            break
+        index -= 1
+        start = matches[index].start()
+        if earlier.strip() != contents.strip():
+            contents = f"{earlier}, {contents}"
+    return contents, False
+
+
+def _braces(body: str, start: int) -> tuple[str | None, int]:
+    depth = 1
+    for position in range(start, min(len(body), start + 2000)):
+        if body[position] == "{" and body[position - 1] != "\\":
+            depth += 1
+        elif body[position] == "}" and body[position - 1] != "\\":
+            depth -= 1
+            if depth == 0:
+                return body[start:position], position + 1
+    return None, len(body)
+
+
+def _touches_end(span: str, answer: str) -> bool:
+    """Whether nothing, not even a full stop, follows the answer in a text that was cut off."""
+    return span.rstrip().endswith(answer.rstrip()) or not re.search(r"[.!?,;)\s]\s*$", span)

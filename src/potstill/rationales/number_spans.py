@@ -1,0 +1,211 @@
+"""Numbers as final answers: at the start of a marked span, or in a sentence that states a result. Pure.
+
+A concluding sentence is read only where it *states* a result. "Finally, we divide 780 by 10 to find how many each got"
+describes a step and gives none, however many numbers it holds.
+"""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from itertools import pairwise
+
+from potstill.rationales.numbers import Number, numbers_in, parse_number, plain, same, word_numbers_in
+from potstill.rationales.prose import Wanted, first_sentence, sentences
+
+Located = tuple[int, int, Number]
+
+_EQUALS = re.compile(
+    r"=|≈|\b(?:which\s+(?:is|equals|gives|means)|(?:is\s+)?equal\s+to|equals|gives|for\s+a\s+total\s+of|totall?ing)\b"
+)
+_LEAD = re.compile(
+    r"^[\s*_`:\"'“$\\\[{]*(?:(?:that|about|approximately|around|roughly|a\s+total\s+of|exactly|simply|therefore|just|only"
+    r"|found\s+to\s+be)\s+)*",
+    re.IGNORECASE,
+)
+_JOINED = re.compile(r"\s*(?:,|;|(?:[A-Za-z]+\s+){0,2}(?:,\s*)?(?:and|or|to)|-|/)\s*")
+_ALTERNATIVE = re.compile(r"\s*,?\s*or\s+(?:about\s+)?")
+_SUM = re.compile(
+    r"[\s$]*\(*\s*\$?[\d.,]*\d\)*(?:\s*(?:[+*/x]|(?<=\s)-(?=\s))\s*\(*\s*\$?[\d.,]*\d\)*)+(?!\s*[-+*/=(]|\.?\w)"
+)
+_BRACKETED = re.compile(r"[\s$*]*\([\d\s.,+*/()-]+\)(?!\s*[-+*/=(\w])")
+_COMPUTED = re.compile(r"=\s*-?\$?\s*(-?\d[\d,]*(?:\.\d+)?)")
+_FIGURE = (
+    r"\s*(?:us\s+|him\s+|her\s+|them\s+|you\s+|(?:an?|the)\s+(?:\w+\s+){0,4}of\s+|about\s+|approximately\s+|around\s+"
+    r"|only\s+|now\s+|exactly\s+|just\s+|that\s+)*[-$€£(*]{0,3}(?=\d)"
+)
+_STRONG = re.compile(
+    rf"""(?:=|≈|\b(?:to\s+get|gives?|giving|yield(?:s|ing)?|results?\s+in|resulting\s+in|which\s+(?:is|equals|means|totals)
+      |leav(?:es|ing)(?:\s+\w+)?(?:\s+with)?|left\s+with|for\s+a\s+total\s+of|(?:which\s+)?totals?|totall?ing|amounts?\s+to
+      |sums?\s+(?:up\s+)?to|adds?\s+up\s+to|(?:ends?|ending|ended)\s+up\s+with|(?:comes?|came)\s+(?:out\s+)?to
+      |equals?(?:\s+to)?|rounds?\s+(?:up\s+|down\s+)?to|simplifies\s+to|reduces\s+to))(?!\s*=){_FIGURE}""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_WEAK_VERBS = (
+    r"gets?|got|is|are|was|were|be|mak(?:es?|ing)|made|has|have|had|earn(?:s|ed)?|costs?|spent|spends?|needs?|pays?|paid"
+    r"|takes?|took|saves?|saved|sold|sells?|buys?|bought|received?|receives|reach(?:es)?|worth|eats?|ate|owes?|left"
+)
+_WEAK = re.compile(rf"\b(?:{_WEAK_VERBS}){_FIGURE}", re.IGNORECASE)
+_WEAK_BEFORE = re.compile(rf"\b(?:{_WEAK_VERBS}|gives?|leaves|leaving|of|only|exactly)\s+$", re.IGNORECASE)
+_STEP = r"add|subtract|multiply|divide|calculate|compute|sum|find|combine|determine|solve|perform"
+_PROCEDURE = re.compile(
+    rf"""\b(?:we|you|I|one|they|he|she|let's|let\s+us|to|then|simply|and)\s+
+      (?:(?:would|then|now|needs?\s+to|can|could|should|must|will|also|first|simply|have\s+to|just|next|finally)\s+)*
+      (?:{_STEP})(?:ed|d)?\b
+    |\bwe\s+(?:\w+\s+)?(?:take|set|check|convert|use|know|start|began)\b
+    |\b(?:adding|multiplying|dividing|subtracting|summing|finding|calculating|solving|performing|multiplied\s+by|divided\s+by)\b
+    |\b(?:gives?|tells?|shows?|give)\s+(?:us\s+)?(?:the|how)\b(?!\s+\w+\s+of\s+\$?\d)|\bcalculations?\b""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_REASON_FIRST = re.compile(r"^(?:(?:But|And|So|Now|Then)\s+)?(?:since|because|as|given|if|when)\b[^,]*,\s*(?!\d)", re.IGNORECASE)
+_REASON_AFTER = re.compile(r",?\s+(?:since|because|where|given\s+that|considering)\s.*$", re.IGNORECASE | re.DOTALL)
+_ASIDE = re.compile(r"\s*\([^()]*\)")
+_OPEN_CALCULATION = re.compile(
+    r"(?:\s*\(?[A-Za-z/]+\)?){0,4}\s*(?:[-+*/]|plus\b|minus\b|times\b|multiplied\b|divided\b)\s*(?:the\s+)?[($]*\d|[^.]*=|\s*more\s+than\b"
+)
+_SECOND_THOUGHT = re.compile(r"(?:\b(?:but|so|thus|i\.e\.|and\s+then|which|meaning)\b.*\d|\banother\b)", re.IGNORECASE)
+_POINTS_BACK = re.compile(r"^(?:So,?\s+|Thus,?\s+)?(?:This|That|These|It)\s+(?:is|are|was|\w+\s+is)\b(?!.*\b(?:not|\w+n't)\b)", re.IGNORECASE)
+_ORDINAL = re.compile(r"\b(\d+)(?:st|nd|rd|th)\b")
+_UNKNOWN = re.compile(r"\d\s*[xyznabckpqrtuvw]\b(?!\s*[a-z])|\b[xyznabckpqrtuvw]\s*[-+*/]\s*\d|\d\s*[-+*/]\s*[xyznabckpqrtuvw]\b")
+
+
+def pick_number(span: str, wanted: Wanted, body: str) -> str | None:
+    """Return the number, list of numbers or calculation that a marked span holds."""
+    text = plain(span).strip(" *_`:\"'\t")
+    if parse_number(text) is not None:
+        return text
+    text = first_sentence(text).rstrip(". ")
+    parts = _EQUALS.split(text)
+    if len(parts) > 1:
+        text = next((part for part in reversed(parts) if re.search(r"\d", part)), text)
+    answer = _calculation(text) or _at_start(text)
+    return answer or stated(text, wanted, body) or _ordinal(text) or _one_word(text)
+
+
+def conclude_number(body: str, wanted: Wanted) -> tuple[str | None, str]:
+    """Return (number, "") from the concluding sentence, or (None, reason)."""
+    parts = sentences(plain(body[-700:]))
+    while len(parts) > 1 and not re.search(r"\d", parts[-1]) and _points_back(parts[-1]):
+        parts.pop()
+    text = parts[-1] if parts else ""
+    if not re.search(r"\d", text):
+        word = None if _PROCEDURE.search(text) or text[-1:].isalnum() else _one_word(text, bare=False)
+        return word, "" if word else "no_marker"
+    answer = stated(text.rstrip(". :"), wanted, body)
+    if answer is None and not numbers_in(text):
+        answer = None if _PROCEDURE.search(text) else _ordinal(text)
+    return answer, "" if answer is not None else "ambiguous"
+
+
+def _points_back(sentence: str) -> bool:
+    return _POINTS_BACK.search(sentence) is not None and not _PROCEDURE.search(sentence)
+
+
+def stated(text: str, wanted: Wanted, body: str) -> str | None:
+    """Return the number that a sentence states as its result; `None` where it states none, or where signs disagree.
+
+    Signs are, in this order: a phrase of result directly before the number ("= 36", "which gives 36"); equality with the
+    last value computed in the body ("= 36 ... so 36 are left"); a verb before the only number that is not the question's;
+    being that number.
+    """
+    text = _ASIDE.sub("", _REASON_AFTER.sub("", _REASON_FIRST.sub("", text, count=1), count=1))
+    found = numbers_in(text)
+    if not found:
+        return None
+    last_step = max((match.end() for match in _PROCEDURE.finditer(text)), default=0)
+    strong = _following(_STRONG, text, found)
+    if strong and strong[-1][0] > last_step:
+        return _alone(text, found, strong[-1]) if _single_statement(text, strong) else None
+    if last_step:
+        return None
+    given = {number.value for *_, number in numbers_in(plain(wanted.question))}
+    verbs = [item for item in _following(_WEAK, text, found) if item[2].value not in given]
+    computed = _last_computed(body, found)
+    if computed is not None:
+        agreed = all(item[2].value == computed[2].value for item in verbs)
+        return _alone(text, found, computed) if agreed else None
+    new = [item for item in found if item[2].value not in given]
+    chosen = verbs or new
+    if given and len({number.value for *_, number in chosen}) == 1 and not _unmarked_end(text, chosen[0]):
+        return _alone(text, found, chosen[0])
+    return None
+
+
+def _unmarked_end(text: str, item: Located) -> bool:
+    """Whether a number ends the text: one that was cut off would look the same."""
+    return item[1] >= len(text)
+
+
+def _following(pattern: re.Pattern[str], text: str, found: list[Located]) -> list[Located]:
+    """Return the numbers that directly follow a match; after the equals sign of an equation with an unknown, none."""
+    chosen = []
+    for match in pattern.finditer(text):
+        if match[0][0] == "=" and _UNKNOWN.search(re.split(r"[,.;:=]\s", text[: match.start()])[-1]):
+            continue
+        chosen += [item for item in found if match.end() - 4 <= item[0] <= match.end()][-1:]
+    return chosen
+
+
+def _single_statement(text: str, strong: list[Located]) -> bool:
+    """Whether all but the last of several results only lead up to it: not "10 red, 3 + 4 = 7 blue and 6 green"."""
+    for before, after in pairwise(strong):
+        between = text[before[1] : after[0]]
+        if re.search(r",|\band\b|;", between) and not re.search(r"\b(?:so|then|thus|therefore|total|leav\w+|which|to\s+get|giv\w+|is|and\s+(?:get|then))\b", between):
+            return False
+    return True
+
+
+def _alone(text: str, found: list[Located], chosen: Located) -> str | None:
+    """Return the chosen number unless the sentence goes on computing, or joins it to others that are not the same."""
+    rest = text[chosen[1] :]
+    if _OPEN_CALCULATION.match(rest) or _SECOND_THOUGHT.search(rest):
+        return None
+    index = found.index(chosen)
+    neighbours = [(i, i + 1) for i in (index - 1, index) if 0 <= i and i + 1 < len(found)]
+    for left, right in neighbours:
+        between = text[found[left][1] : found[right][0]]
+        if _JOINED.fullmatch(between) and not (_ALTERNATIVE.fullmatch(between) and same(found[left][2], found[right][2])):
+            return None
+    return text[chosen[0] : chosen[1]].strip()
+
+
+def _last_computed(body: str, found: list[Located]) -> Located | None:
+    computed = _COMPUTED.findall(plain(body[-700:]))
+    values = [Fraction(value.replace(",", "")) for value in computed[-1:]]
+    return next((item for item in found if item[2].value in values), None)
+
+
+def _calculation(text: str) -> str | None:
+    start = _LEAD.match(text)
+    assert start is not None, "the lead may be empty"
+    written = _BRACKETED.match(text) or _SUM.match(text, start.end())
+    return written[0].strip() if written is not None and parse_number(written[0]) is None else None
+
+
+def _at_start(text: str) -> str | None:
+    """Return the number, or the list of numbers, that the text begins with."""
+    start = _LEAD.match(text)
+    assert start is not None, "the lead may be empty"
+    found = numbers_in(text)
+    if not found or found[0][0] > start.end() + 1:
+        return None
+    end = found[0][1]
+    for (_, previous_end, _), (begin, this_end, _) in pairwise(found):
+        if not _JOINED.fullmatch(text, previous_end, begin):
+            break
+        end = this_end
+    return text[found[0][0] : end].strip()
+
+
+def _ordinal(text: str) -> str | None:
+    found = set(_ORDINAL.findall(text))
+    return found.pop() if len(found) == 1 else None
+
+
+def _one_word(text: str, *, bare: bool = True) -> str | None:
+    """Return the one number spelled out in a text: at its start where `bare`, else after a verb of result."""
+    found = word_numbers_in(text)
+    chosen = [item for item in found if (item[0] == 0 if bare else _WEAK_BEFORE.search(text, 0, item[0]))]
+    if len({number.value for *_, number in found}) != 1 or not chosen:
+        return None
+    return text[chosen[0][0] : chosen[0][1]]

@@ -1,0 +1,58 @@
+"""Prose as answer checking sees it: sentences, folded words, and what kind of answer is wanted. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_STOP = re.compile(r"(?<!\\)[.!?](?=[\s*\"”)\]]*(?:\s[\"“(*$\\]*[A-Z0-9]|\s*$))|\n")
+_ABBREVIATION = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|St|vs|No|Jr|Sr|approx|etc|e\.g|i\.e)|\b[A-Z]|\s[ap]\.m)$")
+NEGATION = re.compile(
+    r"\b(?:not|cannot|never|neither|nor|except|instead|rather|unlike|without|\w+n['’]t)\b", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The kind of answer that a problem asks for."""
+
+    type: str
+    options: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    question: str = ""
+    """Helps to tell a result from a given number in a concluding sentence; may be empty."""
+
+
+def sentences(text: str) -> list[str]:
+    """Split prose into sentences and lines; decimals, initials and common abbreviations do not end one."""
+    found, start = [], 0
+    for match in _STOP.finditer(text):
+        if match[0] == "." and _ABBREVIATION.search(text, max(0, match.start() - 8), match.start()):
+            continue
+        found.append(text[start : match.end()].strip())
+        start = match.end()
+    found.append(text[start:].strip())
+    return [sentence for sentence in found if re.search(r"\w", sentence)]
+
+
+def first_sentence(text: str) -> str:
+    """Return the first sentence, or nothing."""
+    parts = sentences(text)
+    return parts[0] if parts else ""
+
+
+def last_sentence(text: str) -> str:
+    """Return the last sentence of the last 1,500 characters, or nothing."""
+    parts = sentences(text[-1500:])
+    return parts[-1] if parts else ""
+
+
+def fold(text: str) -> str:
+    """Return text for comparison: case, typographic quotes, a leading article, punctuation around it and spacing gone.
+
+    A text that is nothing but punctuation keeps it.
+    """
+    folded = text.replace("’", "'").replace("“", '"').replace("”", '"').replace("\\", "").casefold()
+    folded = " ".join(folded.split()).strip(" .,;:!?\"'*`_")
+    folded = re.sub(r"^(?:the|a|an)\s+(?=\w)", "", folded)
+    return folded or " ".join(text.split())

@@ -1,0 +1,78 @@
+"""Yes or no, labels and free text as final answers. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from potstill.rationales.prose import NEGATION, Wanted, first_sentence, fold, last_sentence, sentences
+
+YES_NO = {"yes": "yes", "no": "no", "true": "yes", "false": "no"}
+_YES_NO_START = re.compile(
+    r"^[\s*_`:\"'“$\\(\[{]*(?:\\text\{)?(?:that\s+|therefore,?\s+|so,?\s+|thus,?\s+|hence,?\s+)*[\"'“*]*(yes|no|true|false)\b(?![-'’])(?!\s+(?:one|matter|reason|evidence|way|longer)\b)",
+    re.IGNORECASE,
+)
+_YES_NO_SENTENCE = re.compile(
+    r"^(?:(?:so|therefore|thus|hence|in conclusion|overall|in short|finally)\b[,:]?\s+)*\W*(yes|no|true|false)\b(?=\s*[,.;:!*\"”]|\s*$)",
+    re.IGNORECASE,
+)
+
+
+def pick_yes_no(span: str, wanted: Wanted, body: str) -> str | None:
+    del wanted, body
+    start = _YES_NO_START.match(span)
+    if start is not None:
+        other = re.match(r"\W*(?:or|and|/)\W*(?:yes|no|true|false)\b", span[start.end() :], re.IGNORECASE)
+        return None if other else start[1]
+    found = {word.lower() for word in re.findall(r"\b(yes|true|false)\b", first_sentence(span), re.IGNORECASE)}
+    return found.pop() if len({YES_NO[word] for word in found}) == 1 and not NEGATION.search(span) else None
+
+
+def conclude_yes_no(body: str, wanted: Wanted) -> tuple[str | None, str]:
+    del wanted
+    parts = sentences(body)
+    for sentence in (*parts[-1:], *parts[:1]):
+        match = _YES_NO_SENTENCE.match(sentence)
+        if match is not None:
+            return match[1], ""
+    return None, "no_marker"
+
+
+def pick_label(span: str, wanted: Wanted, body: str) -> str | None:
+    del body
+    folded = fold(span.strip(" *_`\"'$().{}"))
+    exact = [label for label in wanted.labels if fold(label) == folded]
+    if exact:
+        return exact[0]
+    if not wanted.labels:
+        return pick_text(span, wanted, span)
+    return _mentioned_label(first_sentence(span) or span, wanted.labels)
+
+
+def _mentioned_label(sentence: str, labels: tuple[str, ...]) -> str | None:
+    folded = fold(sentence)
+    hits = [label for label in labels if re.search(rf"(?<!\w){re.escape(fold(label))}(?!\w)", folded)]
+    hits = [a for a in hits if not any(a != b and fold(a) in fold(b) for b in hits)]
+    if len(hits) != 1:
+        return None
+    return None if NEGATION.search(re.sub(re.escape(fold(hits[0])), "", folded)) else hits[0]
+
+
+def conclude_label(body: str, wanted: Wanted) -> tuple[str | None, str]:
+    answer = _mentioned_label(last_sentence(body), wanted.labels)
+    return answer, "" if answer is not None else "no_marker"
+
+
+def pick_text(span: str, wanted: Wanted, body: str) -> str | None:
+    del wanted, body
+    line = span.strip().split("\n")[0].strip()
+    quoted = re.match(r"[\"“*`']+([^\"”*`']+)[\"”*`']+(?=[\s.,;]|$)", line)
+    if quoted is not None:
+        return quoted[1].strip()
+    return first_sentence(line).rstrip(".").strip() or line or None
+
+
+def conclude_text(body: str, wanted: Wanted) -> tuple[str | None, str]:
+    del wanted
+    line = body.strip()
+    short = "\n" not in line and len(line.split()) <= 6
+    return (line.rstrip("."), "") if short else (None, "no_marker")

@@ -1,0 +1,1 @@
+"""Running untrusted programs: two tiers behind one entry, `running.run_programs`."""

@@ -1,0 +1,130 @@
+"""Shared prompts: the same loss and gradients as one padded row per example."""
+
+import numpy as np
+import pytest
+import torch
+from tiny_students import FAMILIES, make_model
+
+from potstill.students.batching import Row
+from potstill.students.encoding import Encoded
+from potstill.students.losses import task_totals, weighted_mean
+from potstill.students.sharing import choose_layout, collate, route, target_nll, unroute
+
+VOCABULARY = 50
+
+
+def rows_of(prompt_lengths, target_lengths, seed=0, prompts=None):
+    """Return rows with random tokens: one prompt per length, as many targets each as are listed."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for q, (length, targets) in enumerate(zip(prompt_lengths, target_lengths, strict=True)):
+        prompt = rng.integers(4, VOCABULARY, length).astype(np.int32)
+        for k, target in enumerate(targets):
+            ids = rng.integers(4, VOCABULARY, target).astype(np.int32)
+            example = Encoded(f"{q}.{k}", str(q), "cot" if k % 2 else "pot", 1.0, prompt, ids)
+            rows.append(Row(example, 1.0 + 0.5 * k))
+    return rows
+
+
+def loss_and_gradients(model, batch):
+    """Return the weighted token mean and the gradient of every parameter."""
+    model.zero_grad()
+    nll = target_nll(model, batch)
+    totals = task_totals(batch["weights"], batch["tasks"], 1).float()
+    loss = weighted_mean(nll, batch["weights"], batch["tasks"], totals, torch.ones(1))
+    loss.backward()
+    return float(loss.detach()), {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def assert_same(model, rows):
+    loss, gradients = loss_and_gradients(model, collate(rows, shared=True))
+    expected_loss, expected = loss_and_gradients(model, collate(rows, shared=False))
+    assert loss == pytest.approx(expected_loss, rel=1e-5)
+    assert set(gradients) == set(expected)
+    scale = torch.cat([g.flatten() for g in expected.values()]).norm()
+    assert scale > 1e-3
+    difference = torch.cat([(gradients[name] - expected[name]).flatten() for name in expected]).norm()
+    assert difference / scale < 1e-5
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("prompt_lengths", [(9, 9, 9), (4, 11, 7)], ids=["equal prompts", "padded prompts"])
+def test_shared_prompts_give_the_loss_and_gradients_of_padded_rows(family, prompt_lengths):
+    """Three questions, several rationales of different lengths each, in float32."""
+    rows = rows_of(prompt_lengths, [(5, 2, 9), (3, 3, 8), (12, 1, 6)])
+    assert_same(make_model(family, VOCABULARY), rows)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_questions_may_have_different_numbers_of_rationales(family):
+    """Also when their rows are not in order, as with two kinds of prompt per problem."""
+    rows = rows_of((6, 3, 8), [(5,), (3, 4, 8, 2), (12, 7)])
+    assert_same(make_model(family, VOCABULARY), [rows[i] for i in (3, 0, 5, 1, 6, 2, 4)])
+
+
+def test_a_sliding_window_shorter_than_the_prompt_sees_the_same_tokens():
+    """Left padding keeps a branch next to its prompt in the cache, so that windows cut at the same token."""
+    model = make_model("mistral", VOCABULARY, sliding_window=6, num_key_value_heads=2, hidden_size=32,
+                       intermediate_size=64, num_hidden_layers=2, num_attention_heads=4)  # fmt: skip
+    assert_same(model, rows_of((14, 9), [(5, 9), (11, 4)]))
+
+
+def test_shared_prompts_with_one_target_token_each_need_no_second_pass():
+    """A target of the stop token's width is predicted from the prompt alone."""
+    assert_same(make_model("llama", VOCABULARY), rows_of((5, 5), [(1, 1), (1, 1)]))
+
+
+def test_the_first_token_of_every_rationale_is_predicted_from_the_end_of_the_prompt():
+    """The trap of shared prompts, checked against the model's own logits."""
+    model = make_model("llama", VOCABULARY)
+    rows = rows_of((7,), [(3, 4)])
+    nll = target_nll(model, collate(rows, shared=True)).detach()
+    logits = model(torch.tensor([rows[0].example.prompt.tolist()])).logits[0, -1].log_softmax(-1)
+    first = [int(row.example.target[0]) for row in rows]
+    assert torch.allclose(nll[[0, 3]], -logits[first], atol=1e-5)
+
+
+def test_the_trial_shares_prompts_where_the_model_can():
+    """Llama gives the same losses over a shared cache."""
+    layout = choose_layout(make_model("llama", VOCABULARY), rows_of((4, 9), [(5, 2), (3, 3)]), want_shared=True)
+    assert (layout.shared, layout.head, layout.reason) == (True, True, "")
+
+
+def test_the_trial_falls_back_to_padded_rows_for_a_recurrent_model():
+    """Mamba keeps no cache of keys and values."""
+    model = make_model("mamba", VOCABULARY, hidden_size=16, num_hidden_layers=1, state_size=4)
+    layout = choose_layout(model, rows_of((4, 9), [(5, 2), (3, 3)]), want_shared=True)
+    assert not layout.shared
+    assert "Mamba" in layout.reason
+
+
+def test_gradient_checkpointing_means_padded_rows():
+    """It switches caches off, whatever the model could do."""
+    rows = rows_of((4, 9), [(5, 2), (3, 3)])
+    layout = choose_layout(make_model("llama", VOCABULARY), rows, want_shared=True, checkpointing=True)
+    assert (layout.shared, layout.reason) == (False, "gradient checkpointing keeps no cache")
+
+
+def test_a_model_that_scales_its_logits_is_not_taken_apart():
+    """Cohere multiplies logits by a factor, so they are not the output embedding of the hidden state."""
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4}
+    model = make_model("cohere", VOCABULARY, **sizes, num_key_value_heads=2, logit_scale=0.0625)
+    rows = rows_of((4, 9), [(5, 2), (3, 3)])
+    layout = choose_layout(model, rows, want_shared=True)
+    assert (layout.shared, layout.head) == (True, False)
+    whole = target_nll(model, collate(rows, shared=True), head=False)
+    assert not torch.allclose(whole, target_nll(model, collate(rows, shared=True), head=True), atol=1e-3)
+
+
+def test_routing_leaves_other_calls_alone_and_can_be_undone():
+    """The model stays usable for generation while it is trained."""
+    model = make_model("llama", VOCABULARY)
+    rows = rows_of((4,), [(5, 2)])
+    batch, ids = collate(rows, shared=True), torch.tensor([[5, 6, 7]])
+    before = model(ids).logits
+    route(model, choose_layout(model, rows, want_shared=True))
+    assert torch.equal(model(**batch), target_nll(model, batch))
+    assert torch.equal(model(ids).logits, before)
+    unroute(model)
+    with pytest.raises(ValueError, match="input_ids"):
+        model(**batch)
