@@ -8,10 +8,12 @@ import socket
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 
+from potstill.miniature.faults import Knobs
 from potstill.miniature.server import launched
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -84,15 +86,31 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect_ex", guarded(connect_ex))
 
 
-@pytest.fixture
-def teacher_server() -> Iterator[Callable[..., ServedTeacher]]:
-    """A factory: `teacher_server(canned=400, p_429=0.05)` starts the real server as a process and stops it afterwards.
-
-    Canned answers of 200 characters unless told otherwise; `canned=0` is the miniature's own teacher.
-    """
+@pytest.fixture(scope="session")
+def idle_servers() -> Iterator[tuple[list[ServedTeacher], ExitStack]]:
+    """Server processes that no test uses at the moment; starting one costs more than most tests."""
     with ExitStack() as stack:
+        yield [], stack
 
-        def start(**knobs: Any) -> ServedTeacher:
-            return ServedTeacher(stack.enter_context(launched(**{"canned": 200, **knobs})))
 
-        yield start
+@pytest.fixture
+def teacher_server(
+    idle_servers: tuple[list[ServedTeacher], ExitStack],
+) -> Iterator[Callable[..., ServedTeacher]]:
+    """A factory: `teacher_server(canned=400, p_429=0.05)` gives a real server process on a free port, its books empty.
+
+    Canned answers of 200 characters unless told otherwise; `canned=0` is the miniature's own teacher. A process is
+    used again by a later test once nothing is in flight.
+    """
+    idle, stack = idle_servers
+    used: list[ServedTeacher] = []
+
+    def start(**knobs: Any) -> ServedTeacher:
+        server = idle.pop() if idle else ServedTeacher(stack.enter_context(launched()))
+        used.append(server)
+        server.config(**{**asdict(Knobs()), "canned": 200, **knobs})
+        server.reset()
+        return server
+
+    yield start
+    idle.extend(server for server in used if server.stats()["in_flight"] == 0)

@@ -62,10 +62,10 @@ def run_recipe(
 def plan_recipe(recipe: Recipe) -> list[dict[str, Any]]:
     """Return what each buying stage would request, in requests, tokens and money, without sending anything."""
     from potstill.evaluation.datasets import load_splits
-    from potstill.miniature.embedded import ledger_name
+    from potstill.miniature.embedded import known_as, ledger_name
     from potstill.rationales.sampling import plan
 
-    teacher = require_teacher(recipe)
+    teacher = known_as(require_teacher(recipe))
     known = {"seed": recipe.seed, "ledger": recipe.ledger, "endpoint": ledger_name(teacher)}
     splits = load_splits(recipe.problems, seed=recipe.seed)
     problems = [p for name in recipe.sample.splits for p in splits.get(name, [])]

@@ -88,8 +88,8 @@ class TeacherConfig(Table):
     api_key_env: str | None = "OPENAI_API_KEY"
     """Environment variable that holds the key; the key itself is never written."""
     api: Literal["chat", "completions"] = "chat"
-    replay: str | None = None
-    """A file of recorded rationales instead of an endpoint."""
+    replay: str | tuple[str, ...] | None = None
+    """A file of recorded rationales instead of an endpoint, or several one after another."""
     temperature: float | None = Field(default=1.0, ge=0)
     top_p: float | None = Field(default=None, gt=0, le=1)
     max_tokens: int | None = Field(default=512, ge=1)
@@ -148,6 +148,29 @@ class VerifyConfig(Table):
     timeout_s: float = Field(default=5.0, gt=0)
     workers: int = Field(default=1, ge=1)
     max_failed_frac: float = Field(default=1.0, ge=0, le=1)
+
+
+class SandboxConfig(Table):
+    """How untrusted programs are run: limits per program, and the least isolation that is accepted."""
+
+    cpu_s: float = Field(default=2.0, gt=0, le=3600)
+    """CPU seconds per program; CPU time, not wall time, decides a timeout, so outcomes survive a loaded machine."""
+    wall_factor: float = Field(default=5.0, ge=1)
+    """Wall seconds per CPU second after which a program that only waits is ended."""
+    memory_mb: int = Field(default=256, ge=16)
+    """Memory per program beyond the interpreter's own."""
+    heavy_memory_mb: int = Field(default=512, ge=16)
+    """The same for programs that use numpy, sympy, mpmath or dateutil."""
+    max_output_bytes: int = Field(default=65536, ge=1, le=1 << 24)
+    """Longest output, and longest answer, in UTF-8 bytes."""
+    max_program_bytes: int = Field(default=1 << 20, ge=1)
+    isolation: Literal["strong", "seccomp", "none_because_i_trust_every_program"] = "strong"
+    """Least isolation of tier 2: strong (seccomp and Landlock), seccomp (no file at all can be opened); the third runs
+    programs with resource limits only and says so in every result."""
+    tiers: Literal["both", "monty", "cpython"] = "both"
+    """Which engines may run programs: Monty first and CPython for the rest, Monty alone, or CPython alone."""
+    workers: int | None = Field(default=None, ge=1)
+    """Programs run at a time; `None`: one per usable core, at most 4."""
 
 
 class FilterConfig(Table):

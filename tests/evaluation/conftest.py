@@ -124,17 +124,17 @@ class MadeRun:
         ]  # fmt: skip
         write_records(self.folder / f"examples/{job}.jsonl", examples)
         top = SKILL[name]
-        curve = [
-            {
-                "step": step,
-                "loss": 0.4 + 2.2 * 0.97 ** (step / 8) + self.random.uniform(0, 0.03),
-                "dev_accuracy": max(0.0, top * (1 - 0.985 ** (step / 3)) + self.random.uniform(-0.02, 0.02)),
-            }
-            for step in range(50, 801, 50)
+        steps = range(50, 801, 50)
+        loss = [{"step": s, "loss": 0.4 + 2.2 * 0.97 ** (s / 8) + self.random.uniform(0, 0.03)} for s in steps]
+        dev = [
+            {"step": s, "accuracy": max(0.0, top * (1 - 0.985 ** (s / 3)) + self.random.uniform(-0.02, 0.02))}
+            for s in steps
         ]
+        record = {"curve": loss, "dev": dev, "steps": 800, "best_step": 700, "problems": len(self.train),
+                  "target_tokens_seen": 123456, "cpu_s": 61.2, "ended": "all steps"}  # fmt: skip
         path = self.folder / f"students/{job}/training.json"
         path.parent.mkdir(parents=True)
-        path.write_text(json.dumps({"curve": curve}), encoding="utf-8")
+        path.write_text(json.dumps(record), encoding="utf-8")
 
     def _write_scores(self, systems: dict[str, dict[int | None, list[Rationale]]]) -> None:
         config = EvaluateConfig(splits=("test", "ood", "contrast"), bootstrap=400)

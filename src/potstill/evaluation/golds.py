@@ -171,7 +171,9 @@ def typed_gold(gold: str, answer_type: str, labels: Sequence[str], where: str) -
             raise DataError(message)
         return matches[0]
     if answer_type == "yesno" and gold.casefold().rstrip(".") not in _YES_NO:
-        message = f"{where}: answer {shorten(repr(gold), 80)} is neither yes nor no; set problems.answer_type, or {_REMEDY}"
+        message = (
+            f"{where}: answer {shorten(repr(gold), 80)} is neither yes nor no; set problems.answer_type, or {_REMEDY}"
+        )
         raise DataError(message)
     if answer_type == "yesno":
         return _YES_NO[gold.casefold().rstrip(".")]

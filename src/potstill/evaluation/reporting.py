@@ -11,9 +11,11 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
+import yaml
+
 from potstill.evaluation import tables
 from potstill.evaluation.page import excerpts, listings, naming, sections
-from potstill.evaluation.page.gathering import Facts, gather, read_recipe
+from potstill.evaluation.page.gathering import Facts, gather, public, read_recipe
 from potstill.evaluation.page.markup import Child, Html, element, join, text
 from potstill.files import write_atomic
 from potstill.records import Comparison
@@ -62,8 +64,7 @@ def headline(facts: Facts) -> Comparison | None:
 
 def _sections(facts: Facts) -> list[Html | None]:
     shown = _examples_wanted(facts.folder)
-    recipe = facts.folder / "recipe.yaml"
-    recipe_text = recipe.read_text(encoding="utf-8", errors="replace") if recipe.exists() else ""
+    recipe = yaml.safe_dump(public(facts.recipe), sort_keys=False, allow_unicode=True) if facts.recipe else ""
     return [
         _hero(facts),
         sections.funnel(facts),
@@ -76,7 +77,7 @@ def _sections(facts: Facts) -> list[Html | None]:
         excerpts.student_examples(facts, shown - shown // 2 + 1 if shown else 0),
         sections.cost(facts),
         sections.what_was_run(facts),
-        sections.repeat(facts, recipe_text),
+        sections.repeat(facts, recipe),
     ]
 
 
@@ -113,15 +114,15 @@ def _hero(facts: Facts) -> Html:
 
 def _effect(facts: Facts, pair: Comparison) -> list[Html]:
     seeds = max(int(pair.meta.get("seeds_a", 1)), int(pair.meta.get("seeds_b", 1)))
-    sure = (
-        f"95 % interval {naming.minus(tables.signed_interval(pair.low, pair.high))} · p {tables.p_value(pair.p)} · "
-        f"{pair.n:,} {pair.split} problems · {seeds} seed{'s' if seeds > 1 else ''}"
-    )
+    sure = [
+        f"95 % interval {naming.minus(tables.signed_interval(pair.low, pair.high))}, p {tables.p_value(pair.p)}",
+        f"{pair.n:,} {pair.split} problems, {seeds} training seed{'s' if seeds > 1 else ''}",
+    ]
     number = naming.minus(tables.signed(pair.difference))
     return [
         element("h2", _claim_title(facts, pair)),
         element("p", number, element("small", "points"), class_="effect"),
-        element("p", sure, class_="certainty"),
+        element("p", *(join(element("span", part), " ") for part in sure), class_="certainty"),
         element("p", _claim(facts, pair), class_="claim"),
     ]
 
@@ -146,7 +147,7 @@ def _claim(facts: Facts, pair: Comparison) -> str:
         verdict = "The interval excludes zero."
     if a is None or b is None:
         return verdict
-    return f"{names[0]} gets {100 * a:.1f} % right; {names[1].lower()} {100 * b:.1f} %. {verdict}"
+    return f"{names[0]} gets {_percent(a)} right; {names[1][:1].lower()}{names[1][1:]} {_percent(b)}. {verdict}"
 
 
 def _description(facts: Facts, name: str) -> str:
@@ -184,6 +185,10 @@ def _facts(facts: Facts) -> Html | None:
         for name, value, more in shown
     ]
     return element("dl", *items, class_="facts")
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f}\N{NO-BREAK SPACE}%"
 
 
 def _footer(facts: Facts) -> Html:

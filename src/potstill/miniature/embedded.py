@@ -35,12 +35,18 @@ async def reachable(config: TeacherConfig) -> AsyncIterator[tuple[TeacherConfig,
     )  # fmt: skip
     try:
         address = await _address(process)
-        update = {"base_url": address, "api_key_env": None, "model": config.model or "miniature-teacher"}
-        yield config.model_copy(update=update), ledger_name(config)
+        yield known_as(config).model_copy(update={"base_url": address, "api_key_env": None}), ledger_name(config)
     finally:
         with suppress(ProcessLookupError):
             process.terminate()
         await process.wait()
+
+
+def known_as(config: TeacherConfig) -> TeacherConfig:
+    """Return the teacher with the model name under which it is asked."""
+    if config.base_url != MINIATURE or config.model:
+        return config
+    return config.model_copy(update={"model": "miniature-teacher"})
 
 
 def ledger_name(config: TeacherConfig) -> str | None:

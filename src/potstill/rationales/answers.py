@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from potstill.rationales import expressions
 from potstill.rationales.algebra import NotAlgebra, parse
-from potstill.rationales.choice_spans import letters, option_text
+from potstill.rationales.choice_spans import letters, option_text, own_label
 from potstill.rationales.expressions import Form
 from potstill.rationales.extraction import find
 from potstill.rationales.numbers import Number, numbers_in, parse_number, plain, render, same
@@ -131,7 +131,7 @@ def _choice(text: str, options: tuple[str, ...]) -> Answer | None:
     """Return the letter of the option that `text` is: its letter, its own label, or its text if no other has it."""
     written = fold(text)
     hits = [i for i, option in enumerate(options) if fold(option) == written]
-    hits = hits or [i for i, option in enumerate(options) if _own_label(option) == written]
+    hits = hits or [i for i, option in enumerate(options) if own_label(option) == written]
     if not hits:
         letter = re.fullmatch(r"\(?\s*([a-z])\s*[).:]?(?:\s+.*)?", written)
         if letter is not None and letter[1].upper() in letters(options) and (len(written) <= 4 or options):
@@ -140,11 +140,6 @@ def _choice(text: str, options: tuple[str, ...]) -> Answer | None:
                 return Answer(f"({letter[1]})")
     hits = hits or [i for i, option in enumerate(options) if fold(option_text(option)) == written]
     return Answer(f"({letters(options)[hits[0]].lower()})") if len(hits) == 1 else None
-
-
-def _own_label(option: str) -> str:
-    label = re.match(r"\s*([A-Za-z]+\s?\d+)\s*:", option)
-    return fold(label[1]) if label else ""
 
 
 def _label(text: str, labels: tuple[str, ...]) -> Answer | None:

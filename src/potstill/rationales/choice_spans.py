@@ -1,11 +1,36 @@
-"""Choices as final answers: a letter, an option's own label, or the text or number of exactly one option. Pure."""
+"""Choices as final answers: a letter, an option's own label, or the text or number of exactly one option. Pure.
+
+`""` stands for a span that names several options, or a letter beside another option's text: contradictory, not absent.
+"""
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from potstill.rationales.numbers import numbers_in, plain
-from potstill.rationales.prose import NEGATION, Wanted, first_sentence, fold, last_sentence
+from potstill.rationales.prose import NEGATION, Wanted, first_sentence, fold, last_sentence, mentions, sentences
+
+AMBIGUOUS = ""
+
+_OPTION_LABEL = re.compile(
+    r"^\s*(?:\(?[A-Za-z]\s?[).:]|\(?[A-Za-z]\)|(?:Answer|Option|Solution|Choice|Ending)\s?\d+\s*:)\s*"
+)
+_OWN_LABEL = re.compile(r"\s*([A-Za-z]+\s?\d+)\s*:")
+_START_LETTER = re.compile(
+    r"""^[\s*_`:"'“$\\\[{]*(?:that\s+)?(?:(?:the\s+)?(?:option|choice|letter|answer)\s*)?(?:\\text\{)?[\s*_]*
+    (?:\(\s*(?P<inner>[A-Za-z])\s*\)|(?P<bare>[A-Z])(?=[\s).:,*}\\"'$]|$)|(?P<low>[a-z])(?=[).:]))""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_LETTER_IN = re.compile(r"\(\s*([A-Za-z])\s*\)|\b(?:[Oo]ption|[Cc]hoice|[Aa]nswer)\s+([A-Z])\b|(?:^|\s)([B-HJ-Z])(?=[.,)]?$)")
+_REASON = re.compile(r"\b(?:because|since|as|not|which|rather|while|but)\b|\.\s")
+_LISTED = re.compile(r"(?:,|\band\b|\bor\b|/|&)\s*\(([A-Za-z])\)|\s*(?:,|and|or|/|&)\s*([A-Z])\b(?![a-z'])")
+_CONCLUDES = re.compile(
+    r"^(?:[\W_]*)(?:so|therefore|thus|hence|in conclusion|overall|finally|this means|that means|at the end|this leaves|that leaves)\b"
+    r"|\b(?:answer|most likely|must be|correct|best)\b",
+    re.IGNORECASE,
+)
+_TERMINAL = re.compile(r"[.!?)\]}\"'*`”$]\s*$")
 
 
 def option_text(option: str) -> str:
@@ -13,13 +38,10 @@ def option_text(option: str) -> str:
     return _OPTION_LABEL.sub("", option, count=1).strip()
 
 
-_OPTION_LABEL = re.compile(
-    r"^\s*(?:\(?[A-Za-z]\s?[).:]|\(?[A-Za-z]\)|(?:Answer|Option|Solution|Choice|Ending)\s?\d+\s*:)\s*"
-)
-_START_LETTER = re.compile(
-    r"^[\s*_`:\"'“$\\\[{]*(?:that\s+)?(?:(?:the\s+)?(?:option|choice|letter|answer)\s*)?(?:\\text\{)?[\s*_]*(?:\(\s*(?P<inner>[A-Za-z])\s*\)|(?P<bare>[A-Z])(?=[\s).:,*}\\\"'$]|$)|(?P<low>[a-z])(?=[).:]))"
-)
-_LETTER_IN = re.compile(r"\(\s*([A-Za-z])\s*\)|\b(?:option|choice|answer)\s+([A-Z])\b|(?:^|\s)([B-HJ-Z])(?=[.,)]?$)")
+def own_label(option: str) -> str:
+    """Return the folded label of an option such as "Answer1: oil", or nothing."""
+    label = _OWN_LABEL.match(option)
+    return fold(label[1]) if label else ""
 
 
 def letters(options: tuple[str, ...]) -> str:
@@ -28,93 +50,109 @@ def letters(options: tuple[str, ...]) -> str:
 
 
 def pick_choice(span: str, wanted: Wanted, body: str) -> str | None:
+    """Return the option that a marked span names, as its letter; `AMBIGUOUS` when it names several."""
     del body
+    options = wanted.options
     text = re.sub(r"\\text(?:bf)?\{([^{}]*)\}", r"\1", span).strip()
-    if re.fullmatch(r"[a-z]", text) and text.upper() in letters(wanted.options):
-        return f"({text})"
-    exact = _exact_option(text, wanted.options)
+    if len(text) == 1 and text.isalpha() and text.upper() in letters(options):
+        return f"({text.lower()})"
+    exact = _exact_option(text, options)
     if exact is not None:
         return exact
     sentence = first_sentence(text) or text
     start = _START_LETTER.match(text)
-    if start is not None:
+    if start is not None and not (start["bare"] or "A").islower():
         letter = (start["inner"] or start["bare"] or start["low"]).upper()
-        if letter in letters(wanted.options) and _is_letter(text, start, wanted.options):
-            rest = sentence[start.end() :]
-            return None if _contradicts(rest, letter, wanted.options) or _more_letters(rest) else f"({letter.lower()})"
-    return _mentioned_letter(sentence, wanted.options) or _mentioned_option(sentence, wanted.options)
+        if letter in letters(options) and _is_letter(text, start, options):
+            rest = text[start.end() :].split("\n")[0]
+            return AMBIGUOUS if _contradicts(rest, letter, options) or _lists(rest, letter) else f"({letter.lower()})"
+    return _mentioned_letter(sentence, options) or _mentioned_option(sentence, options)
+
+
+def conclude_choice(body: str, wanted: Wanted) -> tuple[str | None, str]:
+    """Return (letter, "") where the last sentence concludes in favour of exactly one option, or (None, reason)."""
+    parts = sentences(body[-1500:])
+    if len(body) < 200 and len(parts) == 1:
+        short = pick_choice(body, wanted, body)
+        if short:
+            return short, ""
+    last = last_sentence(body)
+    if not _CONCLUDES.search(last) or not _TERMINAL.search(last):
+        return None, "no_marker"
+    answer = _mentioned_letter(last, wanted.options) or _mentioned_option(last, wanted.options)
+    return answer or None, "" if answer else "no_marker"
 
 
 def _is_letter(text: str, start: re.Match[str], options: tuple[str, ...]) -> bool:
     """Whether a bare capital is a letter and not the article or pronoun that a sentence begins with."""
-    if start["bare"] not in ("A", "I"):
+    if (start["bare"] or "").upper() not in ("A", "I"):
         return True
     rest = text[start.end() :].lstrip("*_`\"'")
-    if not rest or not rest[0].isspace() or not rest.strip():
+    if not rest.strip() or not rest[0].isspace():
         return True
-    following = rest.lstrip(" .):-")
-    own = ord(start["bare"]) - ord("A")
-    return bool(re.match(r"(?:because|since|as|and|is|\(|\n)", rest.strip())) or (
-        own < len(options) and fold(following).startswith(fold(option_text(options[own])))
-    )
+    own = ord(start["bare"].upper()) - ord("A")
+    if own < len(options) and fold(rest.lstrip(" .):-")).startswith(fold(option_text(options[own]))):
+        return True
+    return re.match(r"(?:because|since|as|and|is)\b|\(", rest.strip()) is not None
 
 
 def _contradicts(rest: str, letter: str, options: tuple[str, ...]) -> bool:
     """Whether the text beside the letter is exactly another option's."""
-    if not options:
+    index = ord(letter) - ord("A")
+    if not options or not rest.strip():
         return False
-    written = fold(rest.strip(" ).:-*_"))
-    texts = [fold(option_text(option)) for option in options]
-    return bool(written) and written in texts and texts[ord(letter) - ord("A")] != written
+    texts = _folded(options)
+    own, written = texts[index], fold((first_sentence(rest) or rest).strip(" ).,:-*_"))
+    return bool(written) and written in texts and own != written
 
 
-def _more_letters(rest: str) -> bool:
-    return re.match(r"\s*(?:,|and|or|/|&)\s*\(?[A-Z]\b", rest) is not None
+def _lists(rest: str, letter: str) -> bool:
+    """Whether other letters are listed beside the first, before any reason is given."""
+    stop = _REASON.search(rest)
+    before = rest[: stop.start()] if stop else rest
+    listed = {(a or b).upper() for a, b in _LISTED.findall(before)}
+    return bool(listed - {letter})
+
+
+@lru_cache(maxsize=16384)
+def _folded(options: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(fold(option_text(option)) for option in options)
 
 
 def _exact_option(text: str, options: tuple[str, ...]) -> str | None:
-    written = fold(re.sub(r"^[\s$*]+|[\s$*]+$", "", text))
-    hits = [i for i, option in enumerate(options) if written in (fold(option), fold(option_text(option)))]
-    if not hits:
-        names = [re.match(r"\s*([A-Za-z]+\s?\d+)\s*:", option) for option in options]
-        hits = [i for i, name in enumerate(names) if name and re.match(re.escape(name[1]) + r"\b", text, re.IGNORECASE)]
+    written = fold(text.strip(" \n\t$*"))
+    hits = [i for i, (option, bare) in enumerate(zip(options, _folded(options), strict=True)) if written in (bare, fold(option))]
+    if not hits and options and own_label(options[0]):
+        hits = [i for i, option in enumerate(options) if mentions(fold(first_sentence(text)), own_label(option))]
     return f"({letters(options)[hits[0]].lower()})" if len(hits) == 1 else None
 
 
 def _mentioned_letter(sentence: str, options: tuple[str, ...]) -> str | None:
     found = {(a or b or c).upper() for a, b, c in _LETTER_IN.findall(sentence.rstrip(" .*_`\"'"))}
     found &= set(letters(options))
-    return f"({found.pop().lower()})" if len(found) == 1 and not NEGATION.search(sentence) else None
+    if len(found) > 1:
+        return AMBIGUOUS
+    return f"({found.pop().lower()})" if found and not NEGATION.search(sentence) else None
 
 
 def _mentioned_option(sentence: str, options: tuple[str, ...]) -> str | None:
     """Return the one option whose text, or whose number, occurs in the sentence."""
     if not options or NEGATION.search(sentence):
         return None
-    folded = fold(sentence)
-    texts = [fold(option_text(option)) for option in options]
-    hits = [i for i, text in enumerate(texts) if text and re.search(rf"(?<!\w){re.escape(text)}(?!\w)", folded)]
-    hits = [i for i in hits if not any(i != j and texts[i] != texts[j] and texts[i] in texts[j] for j in hits)]
+    folded, texts = fold(sentence), _folded(options)
+    hits = [i for i, text in enumerate(texts) if text and mentions(folded, text)]
+    hits = [i for i in hits if not any(texts[i] != texts[j] and texts[i] in texts[j] for j in hits)]
     if not hits:
         hits = _same_number(sentence, options)
     return f"({letters(options)[hits[0]].lower()})" if len(hits) == 1 else None
 
 
 def _same_number(sentence: str, options: tuple[str, ...]) -> list[int]:
-    values = []
-    for option in options:
-        found = numbers_in(plain(option_text(option)))
-        values.append(found[0][2].value if len(found) == 1 else None)
     text = plain(sentence).rstrip(". ")
     if "=" in text:
         text = text.rsplit("=", 1)[1]
     written = {number.value for *_, number in numbers_in(text)}
-    return [i for i, value in enumerate(values) if value in written] if len(written) == 1 else []
-
-
-def conclude_choice(body: str, wanted: Wanted) -> tuple[str | None, str]:
-    last = last_sentence(body)
-    if len(body) < 200 and (short := pick_choice(body, wanted, body)) is not None:
-        return short, ""
-    answer = _mentioned_letter(last, wanted.options) or _mentioned_option(last, wanted.options)
-    return answer, "" if answer is not None else "no_marker"
+    if len(written) != 1:
+        return []
+    found = [numbers_in(plain(option_text(option))) for option in options]
+    return [i for i, numbers in enumerate(found) if len(numbers) == 1 and numbers[0][2].value in written]

@@ -30,6 +30,11 @@ _MARKER = re.compile(
     |(?P<option>\b(?:correct|best|right)\s+(?:choice|option|statement)\s*(?:is|:))""",
     re.IGNORECASE | re.MULTILINE | re.VERBOSE,
 )
+_HINT = re.compile(
+    r"[Aa]nswer|ANSWER|boxed|fbox|####|^\s*(?:A|Ans|Solution)\s*:|[Oo]ption\b|[Cc]hoice\b|[Ss]tatement\b", re.MULTILINE
+)
+_BEFORE, _BEHIND = 48, 120
+"""Characters around a hint in which its marker lies."""
 _NEXT_QUESTION = re.compile(r"^(?:Q|Question|Premise|Problem|Human|User|Instruction)\s*\d*\s*:", re.MULTILINE)
 _THINK = "<think>", "</think>"
 _CALCULATOR = re.compile(r"<<[^<>]*>>")
@@ -72,12 +77,14 @@ def find(text: str, wanted: Wanted, *, truncated: bool = False, bare: bool = Fal
         answer = pick(span, wanted, body)
         if answer is None:
             continue
+        if not answer:
+            return Found(None, reason="ambiguous")
         if truncated and ends and _touches_end(span, answer):
             return Found(None, reason="truncated")
         return Found(answer, "marker")
     if bare and not truncated:
         answer = pick(body, wanted, body)
-        if answer is not None:
+        if answer:
             return Found(answer, "whole")
     if truncated or unfinished:
         return Found(None, reason="truncated")
@@ -105,7 +112,7 @@ def final_part(text: str) -> tuple[str | None, bool]:
 
 def _marked(body: str) -> Iterator[tuple[str, bool]]:
     """Yield (text after a marker, whether it runs to the end of the body) from the last marker to the first."""
-    matches = list(_MARKER.finditer(body))
+    matches = _markers(body)
     for index in range(len(matches) - 1, -1, -1):
         match = matches[index]
         if match["box"]:
@@ -115,6 +122,16 @@ def _marked(body: str) -> Iterator[tuple[str, bool]]:
             yield rest.split("</answer>")[0], "</answer>" not in rest
         else:
             yield _after(body, match.end())
+
+
+def _markers(body: str) -> list[re.Match[str]]:
+    """Return all markers in order; the full pattern runs only near a word that one contains (ten times faster)."""
+    found = {}
+    for hint in _HINT.finditer(body):
+        start = max(body.rfind("\n", 0, hint.start()) + 1, hint.start() - _BEFORE)
+        for match in _MARKER.finditer(body, start, hint.end() + _BEHIND):
+            found.setdefault(match.end(), match)
+    return [found[end] for end in sorted(found)]
 
 
 def _after(body: str, start: int) -> tuple[str, bool]:

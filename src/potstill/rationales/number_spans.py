@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from functools import lru_cache
 from itertools import pairwise
 
 from potstill.rationales.numbers import Number, numbers_in, parse_number, plain, same, word_numbers_in
@@ -24,7 +25,7 @@ _LEAD = re.compile(
     re.IGNORECASE,
 )
 _JOINED = re.compile(r"\s*(?:,|;|(?:[A-Za-z]+\s+){0,2}(?:,\s*)?(?:and|or|to)|-|/)\s*")
-_ALTERNATIVE = re.compile(r"\s*,?\s*or\s+(?:about\s+)?")
+_ALTERNATIVE = re.compile(r"\s*(?:[A-Za-z]+\s*)?,?\s*(?:or|=|≈)\s*(?:about\s+)?")
 _SUM = re.compile(
     r"[\s$]*\(*\s*\$?[\d.,]*\d\)*(?:\s*(?:[+*/x]|(?<=\s)-(?=\s))\s*\(*\s*\$?[\d.,]*\d\)*)+(?!\s*[-+*/=(]|\.?\w)"
 )
@@ -35,8 +36,8 @@ _FIGURE = (
     r"|only\s+|now\s+|exactly\s+|just\s+|that\s+)*[-$€£(*]{0,3}(?=\d)"
 )
 _STRONG = re.compile(
-    rf"""(?:=|≈|\b(?:to\s+get|gives?|giving|yield(?:s|ing)?|results?\s+in|resulting\s+in|which\s+(?:is|equals|means|totals)
-      |leav(?:es|ing)(?:\s+\w+)?(?:\s+with)?|left\s+with|for\s+a\s+total\s+of|(?:which\s+)?totals?|totall?ing|amounts?\s+to
+    rf"""(?:=|≈|\b(?:to\s+get|gives?|(?<=,\s)giving|giving\s+(?=us|a)|yield(?:s|ing)?|results?\s+in|resulting\s+in|which\s+(?:is|equals|means|totals)
+      |leav(?:es|ing)(?:\s+\w+)?(?:\s+with)?|left\s+with|for\s+a\s+total\s+of|totals|totall?ing|amounts?\s+to
       |sums?\s+(?:up\s+)?to|adds?\s+up\s+to|(?:ends?|ending|ended)\s+up\s+with|(?:comes?|came)\s+(?:out\s+)?to
       |equals?(?:\s+to)?|rounds?\s+(?:up\s+|down\s+)?to|simplifies\s+to|reduces\s+to))(?!\s*=){_FIGURE}""",
     re.VERBOSE | re.IGNORECASE,
@@ -57,8 +58,8 @@ _PROCEDURE = re.compile(
     |\b(?:gives?|tells?|shows?|give)\s+(?:us\s+)?(?:the|how)\b(?!\s+\w+\s+of\s+\$?\d)|\bcalculations?\b""",
     re.VERBOSE | re.IGNORECASE,
 )
-_REASON_FIRST = re.compile(r"^(?:(?:But|And|So|Now|Then)\s+)?(?:since|because|as|given|if|when)\b[^,]*,\s*(?!\d)", re.IGNORECASE)
-_REASON_AFTER = re.compile(r",?\s+(?:since|because|where|given\s+that|considering)\s.*$", re.IGNORECASE | re.DOTALL)
+_REASON_FIRST = re.compile(r"^(?:(?:But|And|So|Now|Then)\s+)?(?:since|because|as|given|if|when|after)\b[^,]*,\s*(?!\d)", re.IGNORECASE)
+_REASON_AFTER = re.compile(r",?\s+(?:since|because|where|given\s+that|considering)\s[^,]*", re.IGNORECASE)
 _ASIDE = re.compile(r"\s*\([^()]*\)")
 _OPEN_CALCULATION = re.compile(
     r"(?:\s*\(?[A-Za-z/]+\)?){0,4}\s*(?:[-+*/]|plus\b|minus\b|times\b|multiplied\b|divided\b)\s*(?:the\s+)?[($]*\d|[^.]*=|\s*more\s+than\b"
@@ -118,17 +119,23 @@ def stated(text: str, wanted: Wanted, body: str) -> str | None:
         return _alone(text, found, strong[-1]) if _single_statement(text, strong) else None
     if last_step:
         return None
-    given = {number.value for *_, number in numbers_in(plain(wanted.question))}
+    given = _given(wanted.question)
     verbs = [item for item in _following(_WEAK, text, found) if item[2].value not in given]
     computed = _last_computed(body, found)
     if computed is not None:
-        agreed = all(item[2].value == computed[2].value for item in verbs)
+        others = verbs or [item for item in found if item[2].value not in given]
+        agreed = all(item[2].value == computed[2].value for item in others) and not word_numbers_in(text)
         return _alone(text, found, computed) if agreed else None
     new = [item for item in found if item[2].value not in given]
     chosen = verbs or new
     if given and len({number.value for *_, number in chosen}) == 1 and not _unmarked_end(text, chosen[0]):
         return _alone(text, found, chosen[0])
     return None
+
+
+@lru_cache(maxsize=4096)
+def _given(question: str) -> frozenset[Fraction]:
+    return frozenset(number.value for *_, number in numbers_in(plain(question)))
 
 
 def _unmarked_end(text: str, item: Located) -> bool:
@@ -160,13 +167,17 @@ def _alone(text: str, found: list[Located], chosen: Located) -> str | None:
     rest = text[chosen[1] :]
     if _OPEN_CALCULATION.match(rest) or _SECOND_THOUGHT.search(rest):
         return None
-    index = found.index(chosen)
-    neighbours = [(i, i + 1) for i in (index - 1, index) if 0 <= i and i + 1 < len(found)]
-    for left, right in neighbours:
-        between = text[found[left][1] : found[right][0]]
-        if _JOINED.fullmatch(between) and not (_ALTERNATIVE.fullmatch(between) and same(found[left][2], found[right][2])):
+    index = end = found.index(chosen)
+    while end + 1 < len(found) and _is_alternative(text, found[end], found[end + 1]):
+        end += 1
+    for left, right in ((index - 1, index), (end, end + 1)):
+        if left >= 0 and right < len(found) and _JOINED.fullmatch(text, found[left][1], found[right][0]):
             return None
-    return text[chosen[0] : chosen[1]].strip()
+    return text[chosen[0] : found[end][1]].strip()
+
+
+def _is_alternative(text: str, left: Located, right: Located) -> bool:
+    return _ALTERNATIVE.fullmatch(text, left[1], right[0]) is not None and same(left[2], right[2])
 
 
 def _last_computed(body: str, found: list[Located]) -> Located | None:

@@ -146,7 +146,7 @@ def _from_match(match: re.Match[str]) -> Number | None:
         value = Fraction(top.replace(",", "")) / bottom
     else:
         digits = body.replace(",", "")
-        value = Fraction(digits)
+        value = Fraction(digits) if "." in digits else Fraction(int(digits))
         decimals = len(digits) - digits.index(".") - 1 if "." in digits else 0
         exponent = int(match["power"] or match["e"] or 0)
         if abs(exponent) > _MAX_EXPONENT:

@@ -6,7 +6,9 @@ import re
 from dataclasses import dataclass
 
 _STOP = re.compile(r"(?<!\\)[.!?](?=[\s*\"”)\]]*(?:\s[\"“(*$\\]*[A-Z0-9]|\s*$))|\n")
-_ABBREVIATION = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|St|vs|No|Jr|Sr|approx|etc|e\.g|i\.e)|\b[A-Z]|\s[ap]\.m)$")
+_ABBREVIATION = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|St|vs|No|Jr|Sr|approx|etc|e\.g|i\.e)|\s[ap]\.m)$")
+_ARTICLE = re.compile(r"^(?:the|a|an)\s+(?=\w)")
+_WORDLIKE = re.compile(r"\w")
 NEGATION = re.compile(
     r"\b(?:not|cannot|never|neither|nor|except|instead|rather|unlike|without|\w+n['’]t)\b", re.IGNORECASE
 )
@@ -32,7 +34,7 @@ def sentences(text: str) -> list[str]:
         found.append(text[start : match.end()].strip())
         start = match.end()
     found.append(text[start:].strip())
-    return [sentence for sentence in found if re.search(r"\w", sentence)]
+    return [sentence for sentence in found if _WORDLIKE.search(sentence)]
 
 
 def first_sentence(text: str) -> str:
@@ -54,5 +56,17 @@ def fold(text: str) -> str:
     """
     folded = text.replace("’", "'").replace("“", '"').replace("”", '"').replace("\\", "").casefold()
     folded = " ".join(folded.split()).strip(" .,;:!?\"'*`_")
-    folded = re.sub(r"^(?:the|a|an)\s+(?=\w)", "", folded)
+    folded = _ARTICLE.sub("", folded)
     return folded or " ".join(text.split())
+
+
+def mentions(text: str, phrase: str) -> bool:
+    """Whether `phrase` occurs in `text` as whole words."""
+    start = text.find(phrase)
+    while start >= 0 and phrase:
+        end = start + len(phrase)
+        before = start == 0 or not (text[start - 1].isalnum() and phrase[0].isalnum())
+        if before and (end == len(text) or not (text[end].isalnum() and phrase[-1].isalnum())):
+            return True
+        start = text.find(phrase, start + 1)
+    return False

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
-from potstill.rationales.prose import NEGATION, Wanted, first_sentence, fold, last_sentence, sentences
+from potstill.rationales.prose import NEGATION, Wanted, first_sentence, fold, last_sentence, mentions, sentences
 
+_TERMINAL = re.compile(r"[.!?)\]}\"'*`”$]\s*$")
 YES_NO = {"yes": "yes", "no": "no", "true": "yes", "false": "no"}
 _YES_NO_START = re.compile(
     r"^[\s*_`:\"'“$\\(\[{]*(?:\\text\{)?(?:that\s+|therefore,?\s+|so,?\s+|thus,?\s+|hence,?\s+)*[\"'“*]*(yes|no|true|false)\b(?![-'’])(?!\s+(?:one|matter|reason|evidence|way|longer)\b)",
@@ -50,15 +51,16 @@ def pick_label(span: str, wanted: Wanted, body: str) -> str | None:
 
 def _mentioned_label(sentence: str, labels: tuple[str, ...]) -> str | None:
     folded = fold(sentence)
-    hits = [label for label in labels if re.search(rf"(?<!\w){re.escape(fold(label))}(?!\w)", folded)]
+    hits = [label for label in labels if mentions(folded, fold(label))]
     hits = [a for a in hits if not any(a != b and fold(a) in fold(b) for b in hits)]
     if len(hits) != 1:
         return None
-    return None if NEGATION.search(re.sub(re.escape(fold(hits[0])), "", folded)) else hits[0]
+    return None if NEGATION.search(folded.replace(fold(hits[0]), "")) else hits[0]
 
 
 def conclude_label(body: str, wanted: Wanted) -> tuple[str | None, str]:
-    answer = _mentioned_label(last_sentence(body), wanted.labels)
+    last = last_sentence(body)
+    answer = _mentioned_label(last, wanted.labels) if _TERMINAL.search(last) else None
     return answer, "" if answer is not None else "no_marker"
 
 

@@ -7,6 +7,7 @@ generates. torch and transformers are imported when a function runs.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -182,7 +183,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
         raise StudentError(message)
     if vocab_size < 256 + len(SCRATCH_SPECIALS):
         message = (
-            f"student.config.vocab_size: got {vocab_size}; byte-level needs at least {256 + len(SCRATCH_SPECIALS)}"
+            f"student.config.vocab_size: got {vocab_size}; a byte-level tokenizer needs at least {256 + len(SCRATCH_SPECIALS)}"
         )
         raise ConfigError(message)
     bpe = ByteLevelBPETokenizer()
@@ -250,5 +251,7 @@ def adapt(model: PreTrainedModel, settings: dict[str, Any]) -> Any:
     require_extra("peft", "lora")
     from peft import LoraConfig, get_peft_model
 
-    with boundary(ConfigError, f"student.lora {shorten(json.dumps(settings, default=str), 80)}"):
+    where = f"student.lora {shorten(json.dumps(settings, default=str), 80)}"
+    with boundary(ConfigError, where), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by a name that it is giving up
         return get_peft_model(model, LoraConfig(**{"task_type": "CAUSAL_LM", **settings}))

@@ -45,6 +45,7 @@ _RUN_ON = re.compile(r"\n\s*(?:Q|Question)\s*:")
 _THINK = re.compile(r"\s*<think>\n?(.*?)\n?</think>(?:\n\n)?", re.DOTALL)
 _TAIL_WORDS = 25
 """Words that may follow an answer marker; with more, the text went on reasoning and is not cut there."""
+_DECIMAL = re.compile(r"-?\d+\.\d+")
 _CHOICE = re.compile(r"\(?([A-Za-z])\)?")
 
 
@@ -264,6 +265,8 @@ def _shown_answer(rationale: Rationale, problem: Problem) -> str | None:
 def _shown(answer: str, problem: Problem) -> str:
     found = normalise(answer, problem.answer_type, problem.options, problem.labels)
     text = found.text if found is not None else answer.strip()
+    if problem.answer_type == "number" and "/" in text and _DECIMAL.fullmatch(answer.strip()):
+        return answer.strip()  # a long decimal: its lowest terms are right and nobody writes them
     if problem.answer_type == "choice" and (match := _CHOICE.fullmatch(text)):
         return f"({match[1].lower()})"
     return text
@@ -283,7 +286,7 @@ def _framed(target: str, config: MixConfig) -> str:
 
 
 def _nothing(config: MixConfig, rationales: Sequence[Rationale], known: Mapping[str, Problem]) -> str:
-    counts = Counter(r.verdict.status.value if r.verdict else "no verdict" for r in rationales)
+    counts = Counter(r.verdict.status.value if r.verdict is not None else "no verdict" for r in rationales)
     kinds = Counter(r.kind for r in rationales)
     found = ", ".join(f"{n} {name}" for name, n in counts.most_common()) or "none"
     gold = sum(p.answer is not None for p in known.values())

@@ -260,7 +260,7 @@ class Job:
             "steps": state.global_step,
             "max_steps": state.max_steps,
             "best_step": state.best_global_step if self.split.problems else None,
-            "ended": f"stopped early, {self.config.patience} evaluations without a better one"
+            "ended": f"{self.config.patience} evaluations without a better one"
             if early
             else "all steps",
             "curve": [{"step": row["step"], "loss": row["loss"]} for row in history if "loss" in row],

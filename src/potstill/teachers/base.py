@@ -74,7 +74,8 @@ class Request:
         """The most tokens of one completion, under whichever name it is sent; `None`: the server's own limit."""
         for name in CAPS:
             if name in self.extra:
-                return self.extra[name]  # type: ignore[no-any-return]
+                given = self.extra[name]
+                return given if isinstance(given, int) else None
         return self.max_tokens
 
     def key(self, endpoint: str) -> str:
@@ -213,6 +214,11 @@ async def open_teacher(
         DataError: The recorded file cannot be read.
     """
     teacher: Teacher
+    if budget is not None and budget.money is not None and config.price is None and config.replay is None:
+        message = (
+            "budget.money: set, but teacher.price is not, so nothing could be charged; give price or budget.tokens"
+        )
+        raise ConfigError(message)
     if config.replay is not None:
         from potstill.teachers.replay import ReplayTeacher
 

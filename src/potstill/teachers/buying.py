@@ -230,6 +230,9 @@ class BuyingTeacher:
         request, n = order.request, len(indices)
         tokens = self._costs.typical(order.head, n, request.cap)
         sent_at = await self._pace.enter(tokens)
+        if self._fatal is not None:  # found out while this one waited for its turn
+            self._pace.leave()
+            raise self._fatal
         self.meter.sent += 1
         self.meter.in_flight += 1
         try:
@@ -266,7 +269,7 @@ class BuyingTeacher:
             self._choices = min(self._choices, len(choices))
             message = f"the server gave {len(choices)} of {len(indices)} choices; the missing ones are asked for singly"
             self._tell("n_ignored", message)
-        elif len(choices) > 1:
+        if len(choices) > 1:
             self._has_given_several = True
         if order.request.logprobs and any(choice.logprob is None and choice.text for choice in choices):
             self._tell("logprobs_missing", "log-probabilities were asked for and did not come")

@@ -11,7 +11,6 @@ so a later run asks again. Not for network file systems: SQLite's WAL needs one 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sqlite3
 import sys
@@ -90,6 +89,7 @@ class _Job:
     attempt: tuple[Any, ...] | None = None
     rows: Sequence[tuple[Any, ...]] = ()
     done: asyncio.Future[Any] | None = None
+    passed: threading.Event | None = None
 
 
 class Ledger:
@@ -164,13 +164,21 @@ class Ledger:
 
     def spent(self, run: str) -> dict[str, float]:
         """Return {tokens, money} that a run has spent so far, by this file."""
+        self.flush()
         with Reader(self.path) as reader:
             return reader.spent(run)
 
     def have(self, key: str, indices: Sequence[int], cap: int | None) -> set[int]:
         """Return which of these completions are already bought."""
+        self.flush()
         with Reader(self.path) as reader:
             return reader.have(key, indices, cap)
+
+    def flush(self) -> None:
+        """Wait until everything handed over so far is committed, or has failed; blocks for a few milliseconds."""
+        passed = threading.Event()
+        self._put(_Job("flush", "", (), passed=passed))
+        passed.wait()
 
     async def _ask(self, job: _Job) -> Any:
         job.done = asyncio.get_running_loop().create_future()
@@ -320,7 +328,7 @@ def _attempt_row(attempt: Attempt, labels: Labels, now: float) -> tuple[Any, ...
     usage = attempt.usage
     return (
         now, labels.run, labels.endpoint, labels.model, attempt.key, NO_CAP if attempt.cap is None else attempt.cap,
-        json.dumps(list(attempt.indices)), attempt.outcome, int(attempt.billed), usage.get("prompt_tokens", 0),
+        f"[{','.join(map(str, attempt.indices))}]", attempt.outcome, int(attempt.billed), usage.get("prompt_tokens", 0),
         usage.get("completion_tokens", 0), usage.get("estimated", 0), attempt.money,
     )  # fmt: skip
 
@@ -329,6 +337,8 @@ def _hand_out(jobs: Sequence[_Job], results: Sequence[Any]) -> None:
     """Give results to the futures that wait, one call per event loop."""
     loops: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any]]] = {}
     for job, result in zip(jobs, results, strict=True):
+        if job.passed is not None:
+            job.passed.set()
         if job.done is not None:
             loops.setdefault(job.done.get_loop(), []).append((job.done, result))
     for loop, waiting in loops.items():

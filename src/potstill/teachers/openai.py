@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import aiohttp
 from yarl import URL
@@ -87,10 +87,11 @@ class OpenAIEndpoint:
         """Return the error of a request that the endpoint will never serve as it is."""
         where, env = f"teacher {self.address}", self.config.api_key_env
         if failure.status == 401:
-            key = (
-                f"the key in {env} was refused" if env and os.environ.get(env) else f"no key was sent ({env} is unset)"
-            )
-            todo = f"{key}; export a valid key under the name that api_key_env gives"
+            if env and os.environ.get(env):
+                found = f"the key in {env} was refused"
+            else:
+                found = f"no key was sent ({env} is not set)" if env else "no key was sent (api_key_env is null)"
+            todo = f"{found}; export a valid key under the name that api_key_env gives"
         elif failure.status == 403:
             todo = f"the key may not use model {request.model!r}; choose another model or key"
         elif failure.status == 404:
@@ -153,7 +154,7 @@ class OpenAIEndpoint:
 def classify(cause: Exception, status: int | None) -> Failure:
     """Class an exception of the exchange; `status` is what had been received by then."""
     said = shorten(str(cause) or type(cause).__name__)
-    if isinstance(cause, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
+    if isinstance(cause, aiohttp.ClientConnectorCertificateError):
         return Failure("unreachable", "tls", said)
     if isinstance(cause, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
         return Failure("unreachable", "proxy", said)
@@ -200,7 +201,11 @@ def _headers(config: TeacherConfig) -> tuple[dict[str, str], tuple[str, ...]]:
     _require_sendable(headers, name)
     for url in (config.base_url, config.proxy):
         parts = urlsplit(url or "")
-        secrets += [parts.password or "", unquote(parts.password or ""), parts.query]
+        secrets += [
+            parts.password or "",
+            unquote(parts.password or ""),
+            *(value for _, value in parse_qsl(parts.query)),
+        ]
     return headers, tuple(sorted({secret for secret in secrets if len(secret) > 3}, key=len, reverse=True))
 
 

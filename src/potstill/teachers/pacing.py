@@ -185,6 +185,7 @@ class Budget:
         self.spent_money = float(spent.get("money", 0.0))
         self._held: dict[int, tuple[int, float]] = {}
         self._next = 0
+        self._reached: BudgetError | None = None
         self._changed: list[asyncio.Future[None]] = []
 
     @property
@@ -202,13 +203,17 @@ class Budget:
             BudgetError: It does not fit, and nothing in flight could make room.
         """
         while True:
+            if self._reached is not None:
+                raise self._reached
             tokens, money = estimate() if self.is_limited else (0, 0.0)
             if self._fits(tokens, money):
                 self._next += 1
                 self._held[self._next] = (tokens, money)
                 return self._next
             if not self._held:
-                raise BudgetError(self._message(tokens, money))
+                # For everyone: a smaller request sent now would be paid for while its caller is being stopped.
+                self._reached = BudgetError(self._message(tokens, money))
+                raise self._reached
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._changed.append(turn)
             await turn

@@ -24,8 +24,8 @@ _FINISHES = {"stop": "stop", "length": "length", "max_tokens": "length", "conten
 class ReplayTeacher:
     """Serves recorded rationales in the order in which they stand in the file."""
 
-    def __init__(self, path: str | Path, *, author: str = "") -> None:
-        """Read the file.
+    def __init__(self, path: str | Path | Sequence[str | Path], *, author: str = "") -> None:
+        """Read the file, or several one after another.
 
         Args:
             path: The recorded rationales.
@@ -35,13 +35,14 @@ class ReplayTeacher:
             DataError: The file cannot be read or a row lacks a field.
             ConfigError: Nobody in the file has that name.
         """
-        self.path = Path(path)
-        self.author = author or f"replay:{self.path.name}"
+        paths = [Path(path)] if isinstance(path, str | Path) else [Path(one) for one in path]
+        self.path = ", ".join(str(one) for one in paths)
+        self.author = author or f"replay:{'+'.join(one.name for one in paths)}"
         self.meter = Meter()
         self._recorded: dict[tuple[str, str], list[Completion]] = {}
         self._by_problem: dict[str, list[Completion]] = {}
         authors: set[str] = set()
-        for where, row in read_rows(self.path):
+        for where, row in (pair for one in paths for pair in read_rows(one)):
             problem_id, kind, completion = read_recorded(row, where)
             authors.add(completion.author or "")
             if not author or completion.author == author:
@@ -50,7 +51,7 @@ class ReplayTeacher:
         self._require_any(author, authors)
 
     def __repr__(self) -> str:
-        return f"ReplayTeacher({str(self.path)!r})"
+        return f"ReplayTeacher({self.path!r})"
 
     def available(self, problem_id: str, kind: str | None = None) -> int:
         """Return how many are recorded for a problem (and kind)."""

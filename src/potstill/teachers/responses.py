@@ -20,6 +20,7 @@ from potstill.teachers.base import CUT_BEFORE_TEXT
 THROTTLING = frozenset({429, 503, 529})
 RETRIED = frozenset({408, 409, 425})
 _CUT = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"})
+_BROKEN_OFF = frozenset({"error", "abort"})
 _FILTERED = re.compile(r"content[_ ](filter|policy|management)|moderation|responsibleai|safety system|flagged", re.I)
 _TOO_LONG = re.compile(
     r"context[_ ](length|window|size)|maximum (context|model|sequence) length|too (long|many tokens)|prompt is longer",
@@ -143,6 +144,8 @@ def read_finish(raw: Any, refusal: Any, text: str | None, reasoning: str | None)
         return "refused", f"refusal: {shorten(refusal)}"
     if raw == "content_filter":
         return "refused", "content_filter"
+    if raw in _BROKEN_OFF:
+        return "error", f"finish_reason_{raw}"
     if not (text or "").strip():
         if raw in _CUT:
             return "empty", CUT_BEFORE_TEXT

@@ -228,9 +228,9 @@ def look_up(
     return found
 
 
-def warn_of_network(path: Path) -> None:
+def warn_of_network(path: Path, mounts: str | None = None) -> None:
     """Warn if the file lies on a network file system: SQLite's locks and shared memory do not hold there."""
-    kind = file_system(path)
+    kind = file_system(path, mounts)
     if kind is not None and kind.startswith(NETWORK):
         message = (
             f"ledger {path}: lies on a network file system ({kind}), where SQLite is not safe; "

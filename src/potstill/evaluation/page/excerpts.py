@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from potstill.evaluation.page.gathering import Case, Facts, Text, before_and_after
-from potstill.evaluation.page.markup import Html, cut, element, plain_accents
+from potstill.evaluation.page.markup import Html, cut, element
 from potstill.evaluation.page.naming import STATUSES, main_system, section
 
 TEXT_LIMIT = 1600
@@ -47,7 +47,7 @@ def student_examples(facts: Facts, most: int) -> Html | None:
 
 def _case(case: Case, heading: str = "", named: Sequence[str] = ()) -> Html:
     gold = element("span", f"gold answer: {cut(case.gold, 80)}", class_="gold") if case.gold is not None else None
-    question = element("p", plain_accents(cut(case.question, TEXT_LIMIT)), " ", gold, class_="question")
+    question = element("p", cut(case.question, TEXT_LIMIT), " ", gold, class_="question")
     labels = list(named) or [text.author or "teacher" for text in case.texts]
     sides = [_side(text, label) for text, label in zip(case.texts, labels, strict=False)]
     top = element("h3", heading) if heading else None
@@ -58,9 +58,9 @@ def _side(text: Text, label: str) -> Html:
     words = {status: said for status, _, said in STATUSES}.get(text.status, "not verified")
     mark = {"CORRECT": "✓ ", "WRONG": "✗ "}.get(text.status, "")
     answer = f": {cut(text.answer, 60)}" if text.answer is not None and text.status in ("CORRECT", "WRONG") else ""
-    dropped = f" · dropped ({text.note})" if text.note else ""
+    dropped = f" · dropped: {text.note}" if text.note and text.note != text.status.lower() else ""
     head = element("h4", element("span", label), element("span", f"{mark}{words}{answer}{dropped}", class_="mark"))
-    body = plain_accents(cut(text.text.strip(), TEXT_LIMIT))
+    body = cut(text.text.strip(), TEXT_LIMIT)
     written = element("p", body, class_="written") if body else element("p", "(no text)", class_="written empty")
     shade = {"CORRECT": " right", "WRONG": " wrong"}.get(text.status, "")
     return element("div", head, written, class_=f"side{shade}")

@@ -7,6 +7,7 @@ for the few examples that are shown, which a hash of the problem's id chooses, n
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from potstill.records import Comparison, Score, child_seed, from_dict
 HELD_PROBLEMS = 64
 """Problems whose rationales are looked at for examples."""
 Row = Mapping[str, Any]
+_SECRET = re.compile(r"(?i)secret|password|authorization|api.?key|(^|_)token$")
 
 
 @dataclass(slots=True)
@@ -44,6 +46,18 @@ class Case:
     gold: str | None
     texts: list[Text]
     heading: str = ""
+
+
+@dataclass(slots=True)
+class Training:
+    """How one student was trained."""
+
+    loss: list[tuple[float, float]]
+    """(step, nats per target token)."""
+    dev: list[tuple[float, float]]
+    """(step, accuracy on the development split)."""
+    record: dict[str, Any]
+    """The whole of its training.json."""
 
 
 @dataclass(slots=True)
@@ -78,8 +92,8 @@ class Facts:
     funnel: Funnel
     cases: list[Case]
     """Teacher rationales of training problems, kept beside rejected."""
-    curves: dict[str, list[dict[str, float]]]
-    """Job -> points with step, loss, dev."""
+    trainings: dict[str, Training]
+    """Job -> how it was trained."""
 
     @property
     def is_miniature(self) -> bool:
@@ -110,7 +124,7 @@ def gather(folder: Path, *, examples: int = 6) -> Facts:
         comparisons=[from_dict(Comparison, row, "scores.json") for row in scores.get("comparisons", [])],
         funnel=funnel,
         cases=cases,
-        curves=training_curves(folder),
+        trainings=trainings(folder),
     )
 
 
@@ -178,22 +192,24 @@ def before_and_after(folder: Path, before: str, after: str, most: int) -> tuple[
     return Counter({kind: len(ids) for kind, ids in kinds.items()}), cases
 
 
-def training_curves(folder: Path) -> dict[str, list[dict[str, float]]]:
-    """Return job -> the points of its training: step, and loss and dev accuracy where they were measured."""
-    curves = {}
+def trainings(folder: Path) -> dict[str, Training]:
+    """Return job -> what its `training.json` says of the training.
+
+    Raises:
+        DataError: One of them is not valid JSON.
+    """
+    found = {}
     for path in sorted((folder / "students").glob("*/training.json")):
-        try:
-            points = (json.loads(path.read_text(encoding="utf-8")) or {}).get("curve") or []
-        except (OSError, ValueError, AttributeError) as cause:
-            message = f"{path}: cannot be read ({shorten(cause, 80)}); train this arm again, or remove the file"
-            raise DataError(message) from cause
-        named = {"step": ("step",), "loss": ("loss", "train_loss"), "dev": ("dev_accuracy", "dev", "accuracy")}
-        rows = [
-            {name: float(point[key]) for name, keys in named.items() for key in keys if _is_number(point.get(key))}
-            for point in points
-        ]
-        curves[path.parent.name] = [row for row in rows if "step" in row]
-    return {job: rows for job, rows in curves.items() if rows}
+        record = _json(path) or {}
+        loss, dev = _points(record.get("curve"), ("loss",)), _points(record.get("dev"), ("accuracy", "dev_accuracy"))
+        found[path.parent.name] = Training(loss, dev or _points(record.get("curve"), ("dev_accuracy",)), record)
+    return found
+
+
+def _points(rows: Any, names: tuple[str, ...]) -> list[tuple[float, float]]:
+    """Return (step, value) of the rows that have a step and one of the names."""
+    rows = [row for row in rows or [] if isinstance(row, dict) and _is_number(row.get("step"))]
+    return [(row["step"], row[name]) for row in rows for name in names if _is_number(row.get(name))]
 
 
 def _problems(folder: Path, examples: int) -> tuple[Counter[str], dict[str, Row]]:
@@ -284,12 +300,33 @@ def _json(path: Path) -> Any:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as cause:
-        message = f"{path}: not valid JSON ({shorten(cause, 80)}); make it again with `potstill evaluate`"
+        message = f"{path}: not valid JSON ({shorten(cause, 80)}); remove it and run the same recipe again"
         raise DataError(message) from cause
     if not isinstance(found, dict):
         message = f"{path}: found {type(found).__name__}; expected a JSON object"
         raise DataError(message)
     return found
+
+
+def public(value: Any, key: str = "") -> Any:
+    """Return recipe data without what may grant access: header values, keys, tokens, passwords inside addresses."""
+    if isinstance(value, dict):
+        return {name: public(item, "secret" if key == "headers" else str(name)) for name, item in value.items()}
+    if isinstance(value, list):
+        return [public(item, key) for item in value]
+    if isinstance(value, str) and _SECRET.search(key) and key != "api_key_env":
+        return "(not shown)"
+    return re.sub(r"//[^/@\s]+@", "//(not shown)@", value) if isinstance(value, str) else value
+
+
+def public_command(command: Iterable[Any]) -> list[str]:
+    """Return a command line without what may grant access."""
+    shown = []
+    for part in command:
+        name, separator, value = str(part).partition("=")
+        is_secret = separator and (_SECRET.search(name.rpartition(".")[2]) or ".headers." in name)
+        shown.append(f"{name}=(not shown)" if is_secret else str(public(name + separator + value)))
+    return shown
 
 
 def _ends_with_newline(path: Path) -> bool:

@@ -28,8 +28,8 @@ Child = str | int | float | None | Iterable["Child"]
 
 
 def text(value: object) -> Html:
-    """Return a text, escaped; characters that would be invisible or turn the line around are shown as such."""
-    shown = _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", str(value))
+    """Return a text, escaped; characters that are invisible, turn the line around or pile up cannot do so."""
+    shown = _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", _thinned(str(value)))
     shown = _DIRECTION.sub(lambda match: f"[U+{ord(match[0]):04X}]", shown)
     return Html(escape(shown, quote=True))
 
@@ -62,14 +62,16 @@ def element(tag: str, *children: Child, **attributes: str | float | None) -> Htm
 
 
 def cut(value: str, limit: int) -> str:
-    """Return a text of at most `limit` characters, and how many were left out; stacked accents are thinned first."""
+    """Return a text of at most `limit` characters, and how many were left out."""
     if len(value) > limit:
         return f"{value[:limit]} … ({len(value) - limit:,} more characters)"
     return value
 
 
-def plain_accents(value: str, most: int = 4) -> str:
-    """Return a text with at most `most` combining marks in a row, which could otherwise cover the lines around."""
+def _thinned(value: str, most: int = 4) -> str:
+    """Return a text with at most `most` combining marks in a row; more would cover the lines around it."""
+    if value.isascii():
+        return value
     kept: list[str] = []
     run = 0
     for character in value:

@@ -71,7 +71,7 @@ def split_words(split: str, metric: str = "accuracy") -> str:
     """Return a reader's words for a split and metric."""
     if metric != "accuracy":
         return metric.replace("_", " ").capitalize()
-    known = {"test": "Test", "ood": "Out of distribution", "contrast": "Contrast (minimal edits)"}
+    known = {"test": "Test", "ood": "Out of distribution", "contrast": "Contrast edits"}
     return known.get(split, split)
 
 

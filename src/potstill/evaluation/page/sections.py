@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from potstill.evaluation import tables
 from potstill.evaluation.page import charts
-from potstill.evaluation.page.gathering import Facts
-from potstill.evaluation.page.listings import drop_table
+from potstill.evaluation.page.gathering import Facts, public_command
+from potstill.evaluation.page.listings import drop_table, n_table, training_table
 from potstill.evaluation.page.markup import Child, Html, cut, element, join
 from potstill.evaluation.page.naming import (
     STATUSES,
@@ -18,23 +19,21 @@ from potstill.evaluation.page.naming import (
     samples_per_problem,
     section,
     share,
+    split_words,
     system_of,
     system_words,
     tone,
 )
 from potstill.records import Score
 
+PERCENT_TICKS = (0, 0.2, 0.4, 0.6, 0.8, 1.0)
 SPLIT_TONES = {"test": ("main", "circle"), "ood": ("ood", "square"), "contrast": ("contrast", "triangle")}
-SPLITS = {
-    "test": "test: the training distribution",
-    "ood": "ood: out of distribution",
-    "contrast": "contrast: minimal edits",
-}
 
 
 def caption(facts: Facts, words: str) -> Html:
     """Return a figure's caption; in a miniature every figure says so, since figures are cut out and shown alone."""
-    return element("figcaption", words, " Miniature: not evidence for the paper." if facts.is_miniature else None)
+    note = "Miniature: not evidence for the paper." if facts.is_miniature else ""
+    return element("figcaption", " ".join(part for part in (words, note) if part))
 
 
 def bars(facts: Facts, split: str, metric: str, title: str) -> Html | None:
@@ -94,7 +93,9 @@ def funnel(facts: Facts) -> Html | None:
     job = _main_job(facts)
     if job:
         count = flow.trained[job].get("examples", 0)
-        rows.append((f"training examples of {job}", [charts.Part("examples", count, "kept")]))
+        rows.append(
+            (f"training examples, {system_words(facts, main_system(facts))}", [charts.Part("examples", count, "kept")])
+        )
     legend = [_key(shade, words, count, flow.sampled) for count, shade, words in judged]
     figure = element(
         "figure",
@@ -112,8 +113,7 @@ def accuracy(facts: Facts) -> Html | None:
     columns = dict.fromkeys((row.split, row.metric) for row in primary_rows(facts))
     figures = []
     for split, metric in columns:
-        title = SPLITS.get(split, split) if metric == "accuracy" else metric.replace("_", " ")
-        figures.append(bars(facts, split, metric, title[:1].upper() + title[1:]))
+        figures.append(bars(facts, split, metric, split_words(split, metric)))
     if not figures:
         return None
     said = "The same problems for every system. NO_ANSWER and PROGRAM_FAILED count as not right."
@@ -143,45 +143,44 @@ def against_n(facts: Facts) -> Html | None:
     ticks = sorted({point.x for line in lines for point in line.points})
     chart = charts.line_chart(
         lines, "Accuracy against N", x_label="N, rationales sampled per problem (log scale)", x_ticks=ticks, log_x=True,
-        y_label="% right", y_ticks=(0, 0.2, 0.4, 0.6, 0.8, 1.0),
+        y_label="% right", y_ticks=PERCENT_TICKS,
     )  # fmt: skip
-    said = caption(
-        facts, "Greedy decoding; 95 % intervals. Points of one N are set apart so that intervals can be read."
-    )
+    said = caption(facts, "95 % intervals; points of one N are set apart so that they can be read.")
     text = (
-        "More samples of the same teacher for the same problems: "
+        "The same problems and the same teacher; only the number of rationales sampled per problem differs: "
         "what a student gains from seeing several ways to reach an answer."
     )
     figure = element("figure", chart, said)
-    return section(
-        "n", "Accuracy against N", element("p", text, class_="lead"), element("div", figure, class_="panels")
-    )
+    panels = element("div", figure, n_table(by_column), class_="panels")
+    return section("n", "Accuracy against N", element("p", text, class_="lead"), panels)
 
 
 def training(facts: Facts) -> Html | None:
-    """Return the training curves: accuracy on the development split, and the loss, per system."""
-    if not facts.curves:
+    """Return the training curves: accuracy on the development split, and the loss, per system and seed."""
+    figures = [_curve_figure(facts, name) for name in ("dev", "loss")]
+    if not any(figures):
         return None
-    figures = []
-    for name, title, words in (
-        ("dev", "Accuracy on the development split", "% right"),
-        ("loss", "Training loss", "nats per target token"),
-    ):
-        lines = _curves(facts, name)
-        if lines:
-            most = max(point.x for line in lines for point in line.points)
-            ticks = charts.nice_ticks([0, most], most=4)
-            chart = charts.line_chart(
-                lines, title, x_label="step", x_ticks=ticks, y_label=words, as_percent=name == "dev",
-                y_ticks=(0, 0.2, 0.4, 0.6, 0.8, 1.0) if name == "dev" else None,
-            )  # fmt: skip
-            figures.append(
-                element("figure", element("h3", title), chart, caption(facts, "One line per training seed."))
-            )
-    text = "Each system is trained until its development accuracy no longer rises; the best checkpoint is kept."
-    if not figures:
+    text = "Accuracy and loss while the students were trained; one line per training seed."
+    if patience := (facts.recipe.get("train") or {}).get("patience"):
+        text = (
+            f"Each student is trained until {patience} evaluations on the development split in a row bring nothing "
+            "better, and the best checkpoint is kept. One line per training seed."
+        )
+    panels = element("div", *figures, class_="panels")
+    return section("training", "Training", element("p", text, class_="lead"), panels, training_table(facts))
+
+
+def _curve_figure(facts: Facts, name: str) -> Html | None:
+    lines, is_dev = _curves(facts, name), name == "dev"
+    if not lines:
         return None
-    return section("training", "Training", element("p", text, class_="lead"), element("div", *figures, class_="panels"))
+    title = "Accuracy on the development split" if is_dev else "Training loss"
+    ticks = charts.nice_ticks([0, max(point.x for line in lines for point in line.points)], most=4)
+    chart = charts.line_chart(
+        lines, title, x_label="step", x_ticks=ticks, y_label="% right" if is_dev else "nats per target token",
+        as_percent=is_dev, y_ticks=PERCENT_TICKS if is_dev else None,
+    )  # fmt: skip
+    return element("figure", element("h3", title), chart, caption(facts, ""))
 
 
 def cost(facts: Facts) -> Html | None:
@@ -204,10 +203,9 @@ def cost(facts: Facts) -> Html | None:
 
 def repeat(facts: Facts, recipe_text: str) -> Html:
     """Return how to repeat the run."""
-    command = [
-        Path(str(part)).name if at == 0 else str(part) for at, part in enumerate(facts.manifest.get("command") or [])
-    ]
-    lines = [" ".join(command)] if command and command[0].startswith("potstill") else []
+    command = public_command(facts.manifest.get("command") or [])
+    command[:1] = [Path(name).name for name in command[:1]]
+    lines = [shlex.join(command)] if command and command[0].startswith("potstill") else []
     lines.append("potstill run recipe.yaml --run runs/again")
     saved = "from the resolved recipe, saved in the run directory and below with every default spelled out."
     text = f"The first line is how this run was made; the second repeats it {saved}"
@@ -229,13 +227,14 @@ def _main_job(facts: Facts) -> str | None:
 
 
 def _curves(facts: Facts, name: str) -> list[charts.Line]:
-    jobs = {job: system_of(job) for job in facts.curves}
-    rank = {system: at for at, system in enumerate(tables.in_order(jobs.values()))}
+    rank = {system: at for at, system in enumerate(tables.in_order(map(system_of, facts.trainings)))}
     lines = []
-    for job in sorted(jobs, key=lambda job: (rank[jobs[job]], job)):
-        points = thinned([charts.Point(row["step"], row[name]) for row in facts.curves[job] if name in row], 150)
+    for job in sorted(facts.trainings, key=lambda job: (rank[system_of(job)], job)):
+        found = facts.trainings[job]
+        points = thinned([charts.Point(*pair) for pair in (found.dev if name == "dev" else found.loss)], 150)
         if len(points) > 1:
-            lines.append(charts.Line(system_words(facts, jobs[job]), tuple(points), tone(facts, jobs[job])))
+            system = system_of(job)
+            lines.append(charts.Line(system_words(facts, system), tuple(points), tone(facts, system)))
     return lines
 
 

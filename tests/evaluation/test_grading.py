@@ -1,0 +1,151 @@
+"""From verified predictions to marks: paths, denominators, what is missing."""
+
+import math
+from collections import Counter
+
+import pytest
+
+from potstill.errors import DataError
+from potstill.evaluation.grading import grade
+from potstill.recipe import EvaluateConfig
+from potstill.records import Problem, Rationale, Status, Verdict
+
+SPLITS = EvaluateConfig(splits=("test", "ood", "contrast"))
+
+
+def problems(n, split="test", **extra):
+    return [Problem(id=f"{split}-{at}", question="q", answer="4", split=split, **extra) for at in range(n)]
+
+
+def path(problem, status="CORRECT", *, kind="cot", index=0, answer="4", mark=None, logprob=None):
+    id_ = f"r-{problem}-{kind}-{index}"
+    verdict = Verdict(rationale_id=id_, status=Status(status), answer=None if status == "NO_ANSWER" else answer)
+    meta = {} if mark is None else {"path": mark}
+    return Rationale(
+        id=id_, problem_id=problem, kind=kind, text="words", index=index, verdict=verdict, meta=meta, logprob=logprob
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "mark"),
+    [("CORRECT", 1.0), ("WRONG", 0.0), ("NO_ANSWER", 0.0), ("PROGRAM_FAILED", 0.0), ("UNVERIFIED", math.nan)],
+)
+def test_failures_of_the_author_are_not_right_and_ours_are_unscored(status, mark):
+    """Only UNVERIFIED, our own failure, leaves the denominator."""
+    marks = grade([path("test-0", status)], problems(1)).marks["test", "cot"]
+    assert marks.right["test-0"] == pytest.approx(mark, nan_ok=True)
+    assert marks.statuses == Counter([status])
+
+
+def test_each_kind_of_text_is_a_path_of_its_own():
+    """A greedy answer, chain of thought and program are graded apart; sampled texts only vote."""
+    rows = [path("test-0", kind="answer"), path("test-0", "WRONG", kind="pot", mark="greedy", answer="9")]
+    rows += [path("test-0", kind="cot", index=at, mark="sampled") for at in (1, 2, 3)]
+    graded = grade(rows, problems(1))
+    assert {key[1]: marks.right["test-0"] for key, marks in graded.marks.items()} == {
+        "answer": 1.0,
+        "pot": 0.0,
+        "vote": 1.0,
+    }
+
+
+def test_the_majority_of_sampled_paths_decides_a_vote():
+    """Two of three agree on the right answer; the greedy path is not asked."""
+    rows = [path("test-0", "WRONG", answer="9", mark="greedy")]
+    rows += [path("test-0", index=at, mark="sampled") for at in (1, 3)]
+    rows += [path("test-0", "WRONG", index=2, answer="7", mark="sampled")]
+    graded = grade(rows, problems(1))
+    assert graded.marks["test", "vote"].right == {"test-0": 1.0}
+    assert graded.marks["test", "cot"].right == {"test-0": 0.0}
+
+
+def test_the_configured_rule_decides_a_tied_vote_and_ties_are_counted():
+    """The first answer seen, or the likeliest."""
+    rows = [
+        path("test-0", "WRONG", index=1, answer="7", mark="sampled", logprob=-2.0),
+        path("test-0", "CORRECT", index=2, mark="sampled", logprob=-0.5),
+    ]
+    first = grade(rows, problems(1), EvaluateConfig(tie="first")).marks["test", "vote"]
+    likeliest = grade(rows, problems(1), EvaluateConfig(tie="logprob")).marks["test", "vote"]
+    assert (first.right["test-0"], likeliest.right["test-0"]) == (0.0, 1.0)
+    assert (first.ties, likeliest.ties) == (1, 1)
+
+
+def test_a_vote_without_any_answer_is_not_right():
+    """Texts without an answer cast no vote; nothing is left to be right."""
+    rows = [path("test-0", "NO_ANSWER", index=at, mark="sampled") for at in (1, 2)]
+    marks = grade(rows, problems(1)).marks["test", "vote"]
+    assert marks.right == {"test-0": 0.0}
+    assert marks.statuses == Counter(["NO_ANSWER"])
+
+
+def test_a_single_sampled_path_is_no_vote():
+    """A vote needs at least two paths."""
+    graded = grade([path("test-0", mark="greedy"), path("test-0", index=1, mark="sampled")], problems(1))
+    assert list(graded.marks) == [("test", "cot")]
+
+
+def test_problems_without_a_prediction_are_counted_and_warned_about():
+    """One of forty is missing: unscored, never dropped."""
+    rows = [path(f"test-{at}") for at in range(39)]
+    with pytest.warns(UserWarning, match="my-arm, split test, path cot: 1 of 40 problems have no prediction"):
+        marks = grade(rows, problems(40), system="my-arm").marks["test", "cot"]
+    assert marks.missing == 1
+    assert math.isnan(marks.right["test-39"])
+    assert len(marks.right) == 40
+
+
+def test_too_many_missing_predictions_are_refused():
+    """An unfinished inference is not scored as if it were whole."""
+    rows = [path(f"test-{at}") for at in range(30)]
+    with pytest.raises(DataError, match=r"10 of 40 problems have no prediction; at most 5% may be missing: finish"):
+        grade(rows, problems(40))
+
+
+def test_no_prediction_at_all_is_refused():
+    """Predictions on other problems are the wrong file."""
+    with pytest.raises(DataError, match="none of the 3 problems has a prediction"):
+        grade([path("elsewhere-1")], problems(3))
+
+
+def test_splits_that_the_problems_do_not_have_are_refused():
+    """The message names the setting."""
+    with pytest.raises(DataError, match=r"no problem is in the splits test; set evaluate\.splits"):
+        grade([path("train-0")], problems(2, "train"))
+
+
+def test_two_runs_in_one_are_refused():
+    """Seeds pooled by accident would look like one run with fewer problems."""
+    again = path("test-0", "WRONG")
+    with pytest.raises(DataError, match="two predictions of kind cot and index 0"):
+        grade([path("test-0"), Rationale(id="other", problem_id="test-0", kind="cot", text="", verdict=again.verdict)],
+              problems(1))  # fmt: skip
+
+
+def test_the_same_prediction_twice_counts_once():
+    """A line repeated in a file is the same prediction."""
+    assert grade([path("test-0"), path("test-0")], problems(1)).marks["test", "cot"].statuses == Counter(["CORRECT"])
+
+
+def test_a_split_without_predictions_is_left_out():
+    """A teacher may have been asked the test split only."""
+    graded = grade([path("test-0")], [*problems(1), *problems(1, "ood")], SPLITS)
+    assert list(graded.marks) == [("test", "cot")]
+
+
+def test_families_hold_the_original_wherever_it_is():
+    """Edits in the contrast split belong with their original in the test split."""
+    edits = problems(2, "contrast", parent_id="test-0")
+    graded = grade([path(p.id) for p in [*problems(2), *edits]], [*problems(2), *edits], SPLITS)
+    assert graded.families("contrast", "cot") == {"test-0": ["test-0", "contrast-0", "contrast-1"]}
+    assert graded.groups(["test-0", "test-1", "contrast-0"]) == ["test-0", "test-1", "test-0"]
+
+
+def test_predictions_without_a_verdict_are_verified():
+    """The same verification as the teacher's texts get."""
+    rows = [
+        Rationale(id="a", problem_id="n-0", kind="cot", text=" 2 + 2 = 4. So the answer is: 4"),
+        Rationale(id="b", problem_id="n-1", kind="cot", text=" It is more. So the answer is: 5"),
+    ]
+    asked = [Problem(id=f"n-{at}", question="2 + 2?", answer="4", answer_type="number", split="test") for at in (0, 1)]
+    assert grade(rows, asked).marks["test", "cot"].right == {"n-0": 1.0, "n-1": 0.0}

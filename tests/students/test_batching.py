@@ -1,0 +1,138 @@
+"""Schedules: who meets in a step, how problems weigh, and that a step needs no history."""
+
+from collections import Counter, defaultdict
+
+import numpy as np
+import pytest
+
+from potstill.students.batching import Schedule
+from potstill.students.encoding import Encoded
+
+
+def rows_of(counts, lengths=None):
+    """Return rows of problems with the given numbers of rationales."""
+    rows = []
+    for number, count in enumerate(counts):
+        prompt = np.full(lengths[number] if lengths else 5, number, np.int32)
+        rows += [
+            Encoded(f"{number}.{k}", str(number), "cot", 1.0, prompt, np.array([1, 2], np.int32)) for k in range(count)
+        ]
+    return rows
+
+
+def schedule(rows, **changes):
+    settings = {"loader": "one_per_problem", "problems_per_step": 4, "rationales_per_problem": 3, "seed": 0}
+    return Schedule(rows, **{**settings, **changes})
+
+
+def all_steps(plan):
+    return [plan[i] for i in range(len(plan))]
+
+
+def weights_by_problem(steps):
+    total = defaultdict(float)
+    for step in steps:
+        for row in step:
+            total[row.example.group] += row.weight
+    return total
+
+
+def test_every_problem_weighs_the_same_however_many_rationales_it_keeps():
+    """SCoTD's rule: each visit of a problem counts as many draws, by repetition in weight where it has fewer."""
+    plan = schedule(rows_of([1, 2, 3, 9, 30, 4, 5, 2]))
+    total = Counter()
+    for epoch in range(10):
+        plan.set_epoch(epoch)
+        total.update(weights_by_problem(all_steps(plan)))
+    assert total == pytest.approx({str(n): 30.0 for n in range(8)})
+
+
+def test_a_visit_draws_without_replacement_and_every_rationale_in_the_long_run():
+    """Uniformly: 400 visits of 3 among 12 rationales."""
+    plan = schedule(rows_of([12] * 4))
+    drawn = Counter()
+    for epoch in range(400):
+        plan.set_epoch(epoch)
+        for step in all_steps(plan):
+            ids = [row.example.id for row in step]
+            assert len(ids) == len(set(ids)) == 12
+            drawn.update(ids)
+    counts = np.array(list(drawn.values()))
+    assert len(counts) == 48
+    assert abs(counts - 100).max() < 45
+
+
+def test_the_last_step_is_filled_with_second_visits():
+    """A smaller last step would weigh its problems more; who visits twice changes with the epoch."""
+    plan = schedule(rows_of([3] * 10))
+    twice = set()
+    for epoch in range(20):
+        plan.set_epoch(epoch)
+        steps = all_steps(plan)
+        groups = [{row.example.group for row in step} for step in steps]
+        assert [len(found) for found in groups] == [4, 4, 4]
+        twice |= {name for name, count in Counter(name for found in groups for name in found).items() if count == 2}
+    assert len(twice) == 10
+
+
+def test_fewer_problems_than_a_step_holds_make_one_smaller_step():
+    """Two problems, steps of four."""
+    assert [len(step) for step in all_steps(schedule(rows_of([3, 3])))] == [6]
+
+
+def test_the_loader_all_visits_every_example_once_per_epoch():
+    """In groups of at most the set number of rationales, which share a prompt."""
+    rows = rows_of([1, 2, 3, 9, 7])
+    plan = schedule(rows, loader="all")
+    for epoch in range(3):
+        plan.set_epoch(epoch)
+        steps = all_steps(plan)
+        assert sorted(row.example.id for step in steps for row in step) == sorted(row.id for row in rows)
+        assert {row.weight for step in steps for row in step} == {1.0}
+        for step in steps:
+            assert len(step) <= 12
+    assert len({len(step) for step in steps}) > 1
+
+
+@pytest.mark.parametrize("loader", ["one_per_problem", "all"])
+def test_a_step_depends_on_seed_epoch_and_number_alone(loader):
+    """So training resumes in mid-epoch without replaying anything."""
+    rows = rows_of([5] * 30)
+
+    def ids(plan, step):
+        return [row.example.id for row in plan[step]]
+
+    plan = schedule(rows, loader=loader)
+    plan.set_epoch(2)
+    expected = [ids(plan, step) for step in range(len(plan))]
+    fresh = schedule(rows, loader=loader)
+    fresh.set_epoch(2)
+    assert ids(fresh, 5) == expected[5]
+    assert ids(fresh, 1) == expected[1]
+    fresh.set_epoch(3)
+    assert [ids(fresh, step) for step in range(len(fresh))] != expected
+    other = schedule(rows, loader=loader, seed=1)
+    other.set_epoch(2)
+    assert [ids(other, step) for step in range(len(other))] != expected
+
+
+def test_every_epoch_has_as_many_steps():
+    """The Trainer asks once."""
+    plan = schedule(rows_of([7] * 13), loader="all")
+    lengths = set()
+    for epoch in range(5):
+        plan.set_epoch(epoch)
+        lengths.add(len(plan))
+    assert lengths == {10}
+
+
+def test_prompts_of_similar_length_meet():
+    """Padding of prompts stays below a tenth although lengths differ up to fivefold."""
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(20, 100, 256).tolist()
+    plan = schedule(rows_of([1] * 256, lengths))
+    padded = real = 0
+    for step in all_steps(plan):
+        found = [len(row.example.prompt) for row in step]
+        padded, real = padded + max(found) * len(found), real + sum(found)
+    assert padded / real < 1.1

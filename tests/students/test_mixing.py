@@ -1,0 +1,301 @@
+"""Mixing: kept rationales become examples."""
+
+import json
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from potstill.errors import ConfigError, DataError
+from potstill.recipe import FilterConfig, MixConfig
+from potstill.records import Problem, Rationale, Status, Verdict
+from potstill.students.mixing import (
+    EXPORTS,
+    export,
+    gold_answer,
+    join_think,
+    mix,
+    reasoning_of,
+    render_prompt,
+    split_think,
+    target_for,
+)
+
+
+def problem(id="p", answer="7", **fields):
+    return Problem(**{"id": id, "question": f"What is {id}?", "answer": answer, "answer_type": "number", **fields})
+
+
+def rationale(id="r", text="3 + 4 = 7. So the answer is: 7", answer="7", status="CORRECT", of=None, **fields):
+    of = of or problem()
+    verdict = Verdict(rationale_id=id, status=Status(status), answer=answer)
+    return Rationale(id=id, problem_id=of.id, kind="cot", text=text, verdict=verdict, problem=of, **fields)
+
+
+def many(n_problems=3, n=6):
+    """Every third rationale is wrong."""
+    rows = []
+    for p in range(n_problems):
+        of = problem(f"p{p}")
+        for i in range(n):
+            status = "WRONG" if i % 3 == 2 else "CORRECT"
+            text = f"Way {i} of {p}. The answer is 7."
+            rows.append(rationale(f"r{p}.{i}", text, status=status, of=of, index=i))
+    return rows
+
+
+def test_an_example_is_prompt_reasoning_marker_and_verified_answer():
+    """SCoTD's format, with the space that begins the target."""
+    [example] = mix([rationale()])
+    assert (example.prompt, example.target) == ("Q: What is p?\nA:", " 3 + 4 = 7. So the answer is: 7")
+    assert (example.task, example.weight, example.group, example.rationale_id) == ("cot", 1.0, "p", "r")
+
+
+@pytest.mark.parametrize(
+    ("text", "reasoning"),
+    [
+        ("3 + 4 = 7. So the answer is: 7", "3 + 4 = 7."),
+        ("3 + 4 = 7. Therefore, the final answer is 7.", "3 + 4 = 7."),
+        ("3 + 4 = 7\n#### 7", "3 + 4 = 7"),
+        ("3 + 4 = 7.\n\n**Final Answer:** 7", "3 + 4 = 7."),
+        ("3 + 4 = 7. <answer>7</answer>", "3 + 4 = 7."),
+        ("3 + 4 = 7. The correct answer would be 7", "3 + 4 = 7."),
+        ("She has 3 + 4 = 7 shells.", "She has 3 + 4 = 7 shells."),
+        ("3 + 4 = 7. The answer is 7.\n\nQ: And 1 + 1?\nA: 1 + 1 = 2. The answer is 2.", "3 + 4 = 7."),
+        ("The answer is not given, so we add up. " + "We add one more. " * 9 + "That is 7", None),
+        ("So the answer is: 7", ""),
+        ("  \n3 + 4 = 7. \n", "3 + 4 = 7."),
+    ],
+)
+def test_reasoning_ends_where_the_answer_is_stated(text, reasoning):
+    """The last marker cuts, unless reasoning goes on behind it; run-on questions go first."""
+    assert reasoning_of(text) == (text.strip() if reasoning is None else reasoning)
+
+
+def test_a_text_without_a_marker_keeps_its_whole_and_gets_the_answer():
+    """All examples end in the same way, so the student learns one."""
+    assert (
+        mix([rationale(text="She has 3 + 4 = 7 shells.")])[0].target == " She has 3 + 4 = 7 shells. So the answer is: 7"
+    )
+
+
+def test_a_bare_answer_has_no_doubled_space():
+    """A text that is only its answer is learnt as that."""
+    assert mix([rationale(text="The answer is 7.")])[0].target == " So the answer is: 7"
+
+
+def test_a_text_without_any_answer_is_learnt_as_it_stands():
+    """Under `keep: all` nothing is invented for a text in which no answer was read."""
+    row = rationale(text="I do not know.", answer=None, status="NO_ANSWER")
+    assert mix([row], filter=FilterConfig(keep="all"))[0].target == " I do not know."
+
+
+@pytest.mark.parametrize(
+    ("fields", "shown"),
+    [
+        ({"answer": "1,234.50", "answer_type": "number"}, "1234.5"),
+        ({"answer": "0.16666666666666666", "answer_type": "number"}, "0.16666666666666666"),
+        ({"answer": "B", "answer_type": "choice", "options": ("x", "y")}, "(b)"),
+        ({"answer": "True", "answer_type": "yesno"}, "yes"),
+        ({"answer": "Neutral", "answer_type": "label", "labels": ("neutral", "other")}, "neutral"),
+        ({"answer": "\\frac{1}{2}", "answer_type": "expression"}, "\\frac{1}{2}"),
+        ({"answer": "San Jose ", "answer_type": "text"}, "San Jose"),
+    ],
+)
+def test_answers_are_written_in_one_form_per_type(fields, shown):
+    """Numbers plain, choices as letters, labels as in their set, expressions and texts as the gold has them."""
+    of = problem(**fields)
+    assert gold_answer(of) == shown
+    row = rationale(text="Because. The answer is so.", answer="whatever was read", of=of)
+    assert target_for(row, of, MixConfig()) == f" Because. So the answer is: {shown}"
+
+
+def test_a_wrong_answer_is_kept_as_the_teachers_own():
+    """In the unlabelled setting the student learns what the teacher said."""
+    row = rationale(text="3 + 4 = 8. The answer is 8.", answer="8", status="WRONG")
+    [example] = mix([row], filter=FilterConfig(keep="all"))
+    assert example.target == " 3 + 4 = 8. So the answer is: 8"
+
+
+def test_answer_examples_come_from_gold_one_per_problem():
+    """Also for problems without any rationale; problems without gold and without samples give none."""
+    problems = [problem("a", "1"), problem("b", "2"), problem("c", None)]
+    examples = mix([], MixConfig(kinds=("answer",)), problems=problems)
+    assert [(e.group, e.target, e.task) for e in examples] == [
+        ("a", " So the answer is: 1", "answer"),
+        ("b", " So the answer is: 2", "answer"),
+    ]
+
+
+def test_answer_examples_of_unlabelled_problems_are_the_teachers_majority():
+    """Label-only in the few-shot setting: the teacher's most frequent answer."""
+    of = problem("p", None)
+    answers = ["5", "7", "7", None]
+    rows = [rationale(str(i), answer=a, status="UNVERIFIED", of=of, index=i) for i, a in enumerate(answers)]
+    [example] = mix(rows, MixConfig(kinds=("answer",)), problems=[of], filter=FilterConfig(keep="all"))
+    assert example.target == " So the answer is: 7"
+
+
+@settings(max_examples=25)
+@given(st.randoms(use_true_random=False), st.integers(0, 3), st.sampled_from([None, 1, 2, 4]))
+def test_examples_do_not_depend_on_the_order_of_the_input(shuffled, seed, n):
+    """Shuffling rationales and problems changes neither the examples nor their order."""
+    rows = many()
+    config = MixConfig(kinds=("cot", "answer"), n=n, max_per_problem=3)
+    problems = [problem(f"p{i}") for i in range(3)]
+    expected = mix(rows, config, problems=problems, seed=seed)
+    shuffled.shuffle(rows)
+    shuffled.shuffle(problems)
+    assert mix(rows, config, problems=problems, seed=seed) == expected
+
+
+@given(st.integers(0, 50))
+def test_fewer_samples_are_a_subset_of_more(seed):
+    """N = 1 is a part of N = 2, and so on: the samples are drawn in one order per problem."""
+    rows = many()
+    sets = []
+    for n in (1, 2, 4, None):
+        kept = mix(rows, MixConfig(n=n), filter=FilterConfig(keep="all"), seed=seed)
+        sets.append({e.rationale_id for e in kept})
+        assert len(kept) == 3 * (n or 6)
+    assert sets[0] < sets[1] < sets[2] < sets[3]
+
+
+def test_the_first_n_are_chosen_before_filtering():
+    """Of N samples some are wrong: N counts what was sampled, not what was kept, whichever way the filter is given."""
+    rows = many(n_problems=40)
+    inside = mix(rows, MixConfig(n=3), seed=1)
+    kept = [r for r in rows if r.verdict.correct]
+    outside = mix(kept, MixConfig(n=3), filter=None, candidates=rows, seed=1)
+    assert inside == outside
+    assert 40 < len(inside) < 3 * 40
+    assert len(mix(rows, MixConfig(n=3), filter=FilterConfig(keep="all"), seed=1)) == 3 * 40
+
+
+def test_seeds_draw_different_samples():
+    """Another seed, other samples."""
+    rows = many(n_problems=10)
+    first, second = (mix(rows, MixConfig(n=1), filter=FilterConfig(keep="all"), seed=s) for s in (0, 1))
+    assert {e.rationale_id for e in first} != {e.rationale_id for e in second}
+
+
+def test_max_per_problem_caps_what_is_kept():
+    """The cap comes after the filter; weights stay equal."""
+    examples = mix(many(), MixConfig(max_per_problem=2))
+    assert [sum(e.group == f"p{i}" for e in examples) for i in range(3)] == [2, 2, 2]
+    assert {e.weight for e in examples} == {1.0}
+
+
+def test_options_are_listed_in_the_prompt():
+    """A choice problem is asked with its choices."""
+    of = problem("q", "a", answer_type="choice", options=("boat", "cart"))
+    assert render_prompt(of, MixConfig()) == "Q: What is q?\nAnswer Choices:\n(a) boat\n(b) cart\nA:"
+
+
+def test_braces_in_questions_and_templates_stay():
+    """Only the placeholders are filled."""
+    of = problem("{answer} in \\boxed{7}")
+    assert render_prompt(of, MixConfig(prompt="{question} {json}")) == "What is {answer} in \\boxed{7}? {json}"
+
+
+def test_chat_examples_are_bare_and_marked():
+    """The chat template brings its own white space; the prompt is the question alone unless one is given."""
+    [example] = mix([rationale()], MixConfig(format="chat"))
+    assert (example.prompt, example.target) == ("What is p?", "3 + 4 = 7. So the answer is: 7")
+    assert example.meta["format"] == "chat"
+    assert MixConfig(format="chat", prompt="Solve: {question}").prompt == "Solve: {question}"
+
+
+@pytest.mark.parametrize(
+    ("name", "template", "placeholder"),
+    [("prompt", "Q:", "question"), ("target", " {rationale}", "answer"), ("answer_target", " x", "answer")],
+)
+def test_a_template_without_its_placeholder_is_refused(name, template, placeholder):
+    """A student that never sees the question is a mistake of the recipe."""
+    with pytest.raises(ConfigError, match=rf"mix\.{name}.*must contain \{{{placeholder}\}}"):
+        mix([rationale()], MixConfig(**{name: template}))
+
+
+@given(st.text(), st.text())
+def test_thoughts_and_texts_are_joined_without_loss(reasoning, text):
+    """A think block can be taken apart again, whatever it holds but its own end."""
+    if "</think>" not in reasoning:
+        assert split_think(join_think(reasoning, text)) == (reasoning, text)
+
+
+def test_a_text_without_a_think_block_is_left_alone():
+    """White space and all."""
+    assert split_think(" plain </think> text\n") == (None, " plain </think> text\n")
+
+
+def test_thoughts_are_left_out_or_learnt_verbatim():
+    """`drop` renders the text alone; `think` keeps thought and text letter for letter, from either place."""
+    inline = rationale("i", join_think("hm\n\nyes ", "3 + 4 = 7.\nThe answer is 7"))
+    apart = rationale("a", "3 + 4 = 7.\nThe answer is 7", reasoning_content="hm\n\nyes ")
+    for row in (inline, apart):
+        assert target_for(row, problem(), MixConfig()) == " 3 + 4 = 7. So the answer is: 7"
+        kept = target_for(row, problem(), MixConfig(reasoning="think"))
+        assert kept == "<think>\nhm\n\nyes \n</think>\n\n3 + 4 = 7.\nThe answer is 7"
+
+
+def test_an_arm_that_keeps_nothing_says_why():
+    """With counts by reason."""
+    rows = [rationale(str(i), answer="9", status="WRONG") for i in range(3)]
+    with pytest.raises(DataError, match=r"mix: none of 3 rationales is kept \(3 wrong\)"):
+        mix(rows)
+    with pytest.raises(DataError, match=r"nothing to train on.*of 3 rationales \(3 WRONG.*1 of 1 problems have a gold"):
+        mix([], filter=None, candidates=rows)
+
+
+def test_a_rationale_of_an_unknown_problem_is_refused():
+    """Its id is named."""
+    stray = Rationale(id="r1", problem_id="gone", kind="cot", text="x", verdict=rationale().verdict)
+    with pytest.raises(DataError, match="r1 is of problem 'gone'"):
+        mix([stray], problems=[problem()])
+
+
+@pytest.mark.parametrize(
+    ("format", "first"),
+    [
+        ("trl", {"prompt": "Q: What is p?\nA:", "completion": " 3 + 4 = 7. So the answer is: 7"}),
+        (
+            "messages",
+            {
+                "messages": [
+                    {"role": "user", "content": "Q: What is p?\nA:"},
+                    {"role": "assistant", "content": "3 + 4 = 7. So the answer is: 7"},
+                ]
+            },
+        ),
+    ],
+)
+def test_exports_are_what_other_trainers_read(tmp_path, format, first):
+    """One JSON object per line, in the field's own shapes."""
+    assert export(mix([rationale()]), tmp_path / "out.jsonl", format) == 1
+    assert json.loads((tmp_path / "out.jsonl").read_text()) == first
+
+
+def test_exported_chats_keep_the_thought_apart():
+    """`reasoning_content` is what chat templates of reasoning models read."""
+    row = rationale(text="So 7. ", reasoning_content="hm")
+    [example] = mix([row], MixConfig(format="chat", reasoning="think"))
+    user, assistant = EXPORTS["messages"](example)["messages"]
+    assert assistant == {"role": "assistant", "content": "So 7. ", "reasoning_content": "hm"}
+    assert EXPORTS["trl"](example) == {"prompt": [user], "completion": [assistant]}
+
+
+def test_an_unknown_export_names_the_known_ones(tmp_path):
+    """Before anything is written."""
+    with pytest.raises(ConfigError, match="potstill, trl, messages"):
+        export([], tmp_path / "x", "tfrecord")
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_hundred_shuffles_of_real_size_stay_equal():
+    """Ids decide, not positions: the same ids in another order give the same first n."""
+    rows = many(n_problems=20, n=30)
+    expected = {e.rationale_id for e in mix(rows, MixConfig(n=5), seed=3)}
+    for seed in range(3):
+        random.Random(seed).shuffle(rows)
+        assert {e.rationale_id for e in mix(rows, MixConfig(n=5), seed=3)} == expected

@@ -1,0 +1,68 @@
+"""Votes: who may vote, who wins, and how ties are settled."""
+
+import pytest
+
+from potstill.records import Rationale, Status, Verdict
+from potstill.students.voting import vote
+
+
+def path(index, answer, status=Status.WRONG, logprob=None, kind="cot"):
+    verdict = Verdict(rationale_id=str(index), status=status, answer=answer)
+    return Rationale(id=str(index), problem_id="p", kind=kind, text="", index=index, logprob=logprob, verdict=verdict)
+
+
+def outcome(paths, **options):
+    found = vote(paths, **options)
+    return found.answer, found.support, found.n_valid, found.tied
+
+
+def test_the_most_frequent_answer_wins():
+    """3 of 5, whatever its verdict."""
+    paths = [path(1, "4"), path(2, "5"), path(3, "5"), path(4, "5"), path(5, "4", Status.CORRECT)]
+    assert outcome(paths) == ("5", 3, 5, False)
+
+
+def test_paths_without_a_valid_answer_cast_no_vote():
+    """Two programs that failed and one text without answer do not outvote a single answer."""
+    paths = [
+        path(1, None, Status.NO_ANSWER),
+        path(2, "error", Status.PROGRAM_FAILED),
+        path(3, "error", Status.PROGRAM_FAILED),
+        path(4, "7", Status.UNVERIFIED),
+    ]
+    found = vote(paths)
+    assert (found.answer, found.support, found.n_valid, found.n_paths, found.margin) == ("7", 1, 1, 4, 1.0)
+
+
+def test_nothing_valid_gives_no_answer():
+    """Counted as wrong by whoever scores it, never as an answer."""
+    found = vote([path(1, None, Status.NO_ANSWER)])
+    assert (found.answer, found.support, found.n_valid, found.margin, found.winner) == (None, 0, 0, 0.0, None)
+
+
+@pytest.mark.parametrize(("tie", "expected"), [("first", "4"), ("logprob", "5")])
+def test_ties_are_settled_by_the_rule_that_is_asked_for(tie, expected):
+    """Two votes each: the first seen, or the likelier path."""
+    paths = [path(1, "4", logprob=-0.5), path(2, "5", logprob=-0.9), path(3, "5", logprob=-0.1), path(4, "4")]
+    found = vote(paths, tie=tie)
+    assert (found.answer, found.support, found.tied, found.margin) == (expected, 2, True, 0.0)
+    assert found.winner.index == {"4": 1, "5": 3}[expected]
+
+
+def test_answers_that_are_equal_count_together():
+    """As judged by the answers' own comparison; an undecided pair stays apart."""
+    paths = [path(1, "1/2"), path(2, "3"), path(3, "0.5"), path(4, "x")]
+    assert outcome(paths, equal=lambda a, b: {a, b} == {"1/2", "0.5"} or None) == ("1/2", 2, 4, False)
+    assert outcome(paths)[1] == 1
+
+
+def test_the_margin_is_the_lead_over_the_runner_up():
+    """3 against 1 of 4."""
+    assert vote([path(1, "4"), path(2, "4"), path(3, "5"), path(4, "4")]).margin == 0.5
+
+
+def test_unverified_paths_are_refused():
+    """A verdict is what makes an answer comparable."""
+    bare = Rationale(id="r1", problem_id="p", kind="cot", text="so 4")
+    with pytest.raises(ValueError, match="r1 of problem p has no verdict; verify it first"):
+        vote([bare])
