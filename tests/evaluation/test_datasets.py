@@ -136,7 +136,7 @@ def test_rows_are_chosen_by_split_where_and_limit(write):
     assert len(load_problems(path, split="test")) == 15
     assert {p.meta["level"] for p in load_problems(path, where={"level": [0, 1]})} == {0, 1}
     assert [p.question for p in load_problems(path, limit=2)] == ["0?", "1?"]
-    few, more = (load_problems(path, limit=n, seed=1) for n in (5, 10))
+    few, more = (load_problems(path, limit=n, seed=0) for n in (5, 10))
     assert {p.id for p in few} < {p.id for p in more}
     assert [p.question for p in few] != [f"{i}?" for i in range(5)]
 

@@ -35,5 +35,8 @@ def test_every_story_belongs_to_the_pretraining_part():
 def test_facts_about_large_amounts_are_absent():
     """No document says where a large amount leads on the ring."""
     for text in documents(3000):
-        assert not any(f" {amount} {way} is " in text and f" {way}." in text.split(f" {amount} {way} is ")[1][:12]
-                       for amount in (23, 48, 57, 99) for way in ("ahead", "back"))
+        assert not any(
+            f" {amount} {way} is " in text and f" {way}." in text.split(f" {amount} {way} is ")[1][:12]
+            for amount in (23, 48, 57, 99)
+            for way in ("ahead", "back")
+        )

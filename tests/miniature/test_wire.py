@@ -2,6 +2,7 @@
 
 import json
 import socket
+import time
 
 import pytest
 
@@ -33,15 +34,18 @@ def read_answers(connection, count):
 
 
 def test_pipelined_requests_are_answered_in_order(teacher_server):
-    """Ten requests in one packet give ten answers, each to its own question, though the first are the slowest."""
+    """Ten requests, in one packet and one by one, give ten answers, each to its own question in its own turn."""
     server = teacher_server(latency=0.01, jitter=1.0)
     bodies = [json.dumps({"model": str(i), "prompt": f"Q: {i}\nA:"}).encode() for i in range(10)]
     with connect(server) as connection:
-        connection.sendall(b"".join(post(body, "/v1/completions") for body in bodies))
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.sendall(b"".join(post(body, "/v1/completions") for body in bodies[:3]))
+        for body in bodies[3:]:
+            time.sleep(0.001)  # a packet of its own
+            connection.sendall(post(body, "/v1/completions"))
         answers = read_answers(connection, 10)
     assert [status for status, _ in answers] == [200] * 10
     assert [json.loads(body)["model"] for _, body in answers] == [str(i) for i in range(10)]
-    assert server.stats()["connections"] >= 1
 
 
 def test_a_request_may_arrive_byte_by_byte(teacher_server):

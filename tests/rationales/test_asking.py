@@ -76,17 +76,17 @@ def test_rows_of_an_earlier_sampling_count_too():
 @pytest.mark.parametrize(
     ("planned", "n_problems", "share", "is_early"),
     [
-        (None, 30, 1.0, True),
-        (1_000, 30, 1.0, True),
-        (10_000, 30, 1.0, False),
+        (None, 31, 1.0, True),
+        (1_000, 31, 1.0, True),
+        (10_000, 31, 1.0, False),
         (None, 10, 1.0, False),
-        (None, 30, 0.4, False),
+        (None, 31, 0.4, False),
     ],
 )
 def test_it_stops_early_only_where_going_on_is_hopeless(planned, n_problems, share, is_early):
     """Most rows failed, of many problems, and the allowed number is certainly used up."""
     tally = Tally(0.05, planned)
-    for number in range(2 * HOPELESS_ROWS):
+    for number in range(4 * HOPELESS_ROWS):
         finish = "refused" if number % 10 < 10 * share else "stop"
         tally.count(row(finish, f"p{number % n_problems}"))
     assert (tally.stopped_by is not None) == is_early

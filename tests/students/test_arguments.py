@@ -8,9 +8,7 @@ from potstill.students.arguments import batch_shape, trainer_arguments
 
 
 def arguments(tmp_path, *, has_dev=False, steps_per_epoch=40, **train):
-    return trainer_arguments(
-        TrainConfig(**train), tmp_path, seed=7, steps_per_epoch=steps_per_epoch, has_dev=has_dev
-    )
+    return trainer_arguments(TrainConfig(**train), tmp_path, seed=7, steps_per_epoch=steps_per_epoch, has_dev=has_dev)
 
 
 def test_arguments_reach_the_trainer_by_their_own_names(tmp_path):
@@ -55,7 +53,7 @@ def test_arguments_that_are_ours_to_set_are_refused(tmp_path, name):
 
 def test_a_value_that_the_trainer_refuses_is_a_config_error(tmp_path):
     """In its own words."""
-    with pytest.raises(ConfigError, match="train: the Trainer does not accept these arguments: .*lr_scheduler|constan"):
+    with pytest.raises(ConfigError, match=r"train: the Trainer does not accept these arguments: .*constan"):
         arguments(tmp_path, lr_scheduler_type="constan")
 
 

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tiny_students import examples_of, make_tokenizer, sums
 
 from potstill.errors import StudentError
 from potstill.records import Example
 from potstill.students.encoding import Encoded, audit, audit_rows, encode, encode_prompt, fit
-from tiny_students import examples_of, make_tokenizer, sums
 
 PLAIN_TEMPLATE = (
     "{% for m in messages %}{{ '<s> ' + m['role'] + ' ' + m['content'] + ' </s>\n' }}{% endfor %}"

@@ -4,11 +4,11 @@ import json
 
 import pytest
 import torch
+from tiny_students import make_tokenizer, save_student
 
 from potstill.errors import ConfigError, StudentError
 from potstill.recipe import StudentConfig
 from potstill.students.loading import model_folder, open_student
-from tiny_students import make_tokenizer, save_student
 
 
 def test_a_folder_gives_model_tokenizer_stop_tokens_and_context(tmp_path):

@@ -8,13 +8,13 @@ import time
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny_students import examples_of, save_student, sums
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from potstill.errors import ConfigError, StudentError
 from potstill.recipe import InferConfig, StudentConfig, TrainConfig
 from potstill.records import Example
 from potstill.students.training import last_checkpoint, train
-from tiny_students import examples_of, save_student, sums
 
 SHORT = {"max_steps": 6, "learning_rate": 5e-3, "problems_per_step": 4, "rationales_per_problem": 2}
 ASK = InferConfig(paths={"cot": 1}, max_new_tokens=20)
@@ -199,7 +199,7 @@ def test_lora_trains_adapters_and_saves_a_plain_student(base, tmp_path):
 
 def test_a_wrong_lora_argument_is_a_config_error(base, tmp_path):
     """By peft's own names."""
-    with pytest.raises(ConfigError, match="student.lora .*rank"):
+    with pytest.raises(ConfigError, match=r"student\.lora .*rank"):
         run(base, tmp_path / "s", student=StudentConfig(model=str(base), lora={"rank": 2}))
 
 
@@ -219,7 +219,7 @@ def test_settings_without_effect_are_named(base, tmp_path, capfd):
 
 def test_a_loss_that_is_no_number_stops_the_training(base, tmp_path):
     """It does not go on to save a broken student."""
-    with pytest.raises(StudentError, match="train: the loss is nan at step .*Lower learning_rate"):
+    with pytest.raises(StudentError, match=r"train: the loss is nan at step .*Lower learning_rate"):
         run(base, tmp_path / "s", learning_rate=1e30, max_steps=30, max_grad_norm=0, logging_steps=1)
     assert not (tmp_path / "s").exists()
 

@@ -67,7 +67,7 @@ def load_problems(
     """
     given = {"split": split, "limit": limit, "columns": columns, "answer_type": answer_type, "labels": tuple(labels)}
     given |= {"where": where, "seed": seed, "options": options}
-    changes = {key: value for key, value in given.items() if value}
+    changes = {key: value for key, value in given.items() if value is not None and value != ()}
     if isinstance(source, ProblemsConfig) and source.splits:
         return [p for problems in load_splits(source.model_copy(update=changes)).values() for p in problems]
     if isinstance(source, SourceConfig):
@@ -92,9 +92,7 @@ def load_splits(config: ProblemsConfig, seed: int = 0) -> dict[str, list[Problem
         splits = {name: _load(_inherited(config, part, seed)) for name, part in config.splits.items()}
         pool = splits.get("train", [])
     else:
-        pool = _load(
-            config.model_copy(update={"seed": seed if config.seed is None and _is_world(config) else config.seed})
-        )
+        pool = _load(_inherited(config, config, seed))
         splits = {"train": pool} if config.holdout else _by_own_split(pool)
     if config.holdout:
         splits |= hold_out(pool, config.holdout, seed if config.seed is None else config.seed)

@@ -7,6 +7,7 @@ It reads only files of the run directory; what is not there yet is left out, so 
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -15,8 +16,9 @@ import yaml
 
 from potstill.evaluation import tables
 from potstill.evaluation.page import excerpts, listings, naming, sections
-from potstill.evaluation.page.gathering import Facts, gather, public, read_recipe
+from potstill.evaluation.page.gathering import Facts, gather, read_recipe
 from potstill.evaluation.page.markup import Child, Html, element, join, text
+from potstill.evaluation.page.redaction import public
 from potstill.files import write_atomic
 from potstill.records import Comparison
 
@@ -68,13 +70,13 @@ def _sections(facts: Facts) -> list[Html | None]:
     return [
         _hero(facts),
         sections.funnel(facts),
+        excerpts.teacher_examples(facts),
         sections.accuracy(facts),
         sections.against_n(facts),
+        excerpts.student_examples(facts, shown - shown // 2 + 1 if shown else 0),
         listings.comparisons(facts),
         listings.score_table(facts),
         sections.training(facts),
-        excerpts.teacher_examples(facts),
-        excerpts.student_examples(facts, shown - shown // 2 + 1 if shown else 0),
         sections.cost(facts),
         sections.what_was_run(facts),
         sections.repeat(facts, recipe),
@@ -98,7 +100,14 @@ def _header(facts: Facts, body: list[Html]) -> Html:
         element("h1", _title(facts)),
         byline,
         element("p", tables.MINIATURE_NOTE, class_="notice", role="note") if facts.is_miniature else None,
+        element("nav", *_links(body), aria_label="Sections"),
     )
+
+
+def _links(body: list[Html]) -> list[Html]:
+    """Return a link to each section that has a heading of its own."""
+    found = re.findall(r'<section id="(\w+)"><h2>([^<]*)</h2>', join(body))
+    return [join(element("a", Html(title), href=f"#{name}"), " ") for name, title in found]
 
 
 def _hero(facts: Facts) -> Html:

@@ -1,6 +1,6 @@
 """Pretrain the embedded base student from scratch, on plain text of the miniature world.
 
-    python -m potstill.miniature.pretraining --out FOLDER --steps 2500
+    python -m potstill.miniature.pretraining --out FOLDER --steps 2050
 
 The result is an ordinary Hugging Face folder. The text comes from `corpus.py`; no problem, rationale or answer of any
 split is read. `--overlap` prints instead how many n-grams that text shares with questions and with targets. Same seed,
@@ -33,7 +33,7 @@ from potstill.miniature.world import draw_problems
 TOKEN = r"▁?[^▁\s.,:?]+|[.,:?]|\n|▁"
 """A word carries the space before it, as in byte-pair vocabularies, so that decoding restores the text exactly."""
 SPECIAL = ("<pad>", "<eos>", "<unk>", "<bos>", *(f"<spare_{i}>" for i in range(60)))
-EXTRA_WORDS = "( Let ▁ ▁# ▁( ▁) ▁/ ▁// ▁def ▁int ▁print ▁return ▁solution ▁yes".split()
+EXTRA_WORDS = ("(", "Let", "▁", "▁#", "▁(", "▁)", "▁/", "▁//", "▁def", "▁int", "▁print", "▁return", "▁solution", "▁yes")
 N_NUMBERS = 300
 N_ROWS, ROW_LENGTH = 32, 192
 PEAK_RATE = 3e-3
@@ -264,15 +264,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line; pretrain, or print the overlap."""
     parser = argparse.ArgumentParser(prog="python -m potstill.miniature.pretraining", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("base"), help="folder of the new base student")
-    parser.add_argument("--steps", type=int, default=2500)
-    parser.add_argument("--decay-steps", type=int, default=500, help="last steps, in which the learning rate falls to 0")
+    parser.add_argument("--steps", type=int, default=2050)
+    parser.add_argument("--decay-steps", type=int, default=650, help="last steps, where the learning rate falls to 0")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--overlap", action="store_true", help="print the n-gram overlap and stop")
     options = parser.parse_args(arguments)
     if options.overlap:
         for row in overlap((4, 8, 13, 20), n_documents=200_000, n_problems=500, seed=options.seed):
-            print(f"{row['n']:>2}-grams of {row['of']:<9} {row['distinct']:>7} distinct, {row['shared_frac']:.3f} shared")
+            print(
+                f"{row['n']:>2}-grams of {row['of']:<9} {row['distinct']:>7} distinct, {row['shared_frac']:.3f} shared"
+            )
         return
     torch.set_num_threads(options.threads)
     pretrain(steps=options.steps, decay_steps=options.decay_steps, seed=options.seed, out=options.out)

@@ -35,7 +35,10 @@ ENDINGS = (
     "On which square does {name} stop?",
 )
 MOVES = ("On {day} {name} {verb} {amount} {way}.", "On {day} it is {amount} {way} for {name}.")
-JUMPS = ("On {day} {name} jumps {times} times {amount} {way}.", "On {day} {name} makes {times} jumps of {amount} {way}.")
+JUMPS = (
+    "On {day} {name} jumps {times} times {amount} {way}.",
+    "On {day} {name} makes {times} jumps of {amount} {way}.",
+)
 IDLES = "On {day} {name} {verb} {amount} {things}."
 OOD_MOVE = "{name} {verb} {amount} {way} on {day}."
 OOD_JUMP = "{name} jumps {times} times {amount} {way} on {day}."

@@ -47,9 +47,17 @@ class Job:
 
 
 def load_asking(teacher_config: TeacherConfig, config: SampleConfig, *, seed: int = 0) -> Asking:
-    """Read the template and the demonstrations that a configuration names."""
+    """Read the template and the demonstrations that a configuration names.
+
+    Raises:
+        ConfigError: The template is wrong or lacks a section for one of `config.kinds`.
+        DataError: The demonstrations cannot be read.
+    """
+    template = load_template(config.template)
+    for kind in config.kinds:
+        template.section(kind)
     demonstrations = load_demonstrations(config.demonstrations) if config.demonstrations is not None else []
-    return Asking(teacher_config, config, load_template(config.template), tuple(demonstrations), seed)
+    return Asking(teacher_config, config, template, tuple(demonstrations), seed)
 
 
 def jobs(problems: Iterable[Problem], asking: Asking, done: Container[Key], tally: Tally) -> Iterator[Job]:

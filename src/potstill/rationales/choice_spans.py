@@ -18,11 +18,11 @@ _OPTION_LABEL = re.compile(
 )
 _OWN_LABEL = re.compile(r"\s*([A-Za-z]+\s?\d+)\s*:")
 _START_LETTER = re.compile(
-    r"""^[\s*_`:"'“$\\\[{]*(?:that\s+)?(?:(?:the\s+)?(?:option|choice|letter|answer)\s*)?(?:\\text\{)?[\s*_]*
-    (?:\(\s*(?P<inner>[A-Za-z])\s*\)|(?P<bare>[A-Z])(?=[\s).:,*}\\"'$]|$)|(?P<low>[a-z])(?=[).:]))""",
+    r"""^[\s*_`:"'“$\\\[{<]*(?:that\s+)?(?:(?:the\s+)?(?:option|choice|letter|answer)\s*)?(?:\\text\{)?[\s*_]*
+    (?:\(\s*(?P<inner>[A-Za-z])\s*\)|(?P<bare>[A-Z])(?=[\s).:,*}\\"'$>]|$)|(?P<low>[a-z])(?=[).:]))""",
     re.VERBOSE | re.IGNORECASE,
 )
-_LETTER_IN = re.compile(r"\(\s*([A-Za-z])\s*\)|\b(?:[Oo]ption|[Cc]hoice|[Aa]nswer)\s+([A-Z])\b|(?:^|\s)([B-HJ-Z])(?=[.,)]?$)")
+_LETTER_IN = re.compile(r"\(\s*([A-Za-z])\s*\)|\b(?:[Oo]ption|[Cc]hoice|[Aa]nswer)\s+([A-Z])\b|(?:^|\s)([B-HJ-Z]|(?<=\bis\s)[AI]|(?<=\bbe\s)[AI])(?=[.,)>]?$)")
 _REASON = re.compile(r"\b(?:because|since|as|not|which|rather|while|but)\b|\.\s")
 _LISTED = re.compile(r"(?:,|\band\b|\bor\b|/|&)\s*\(([A-Za-z])\)|\s*(?:,|and|or|/|&)\s*([A-Z])\b(?![a-z'])")
 _CONCLUDES = re.compile(

@@ -9,6 +9,8 @@ from potstill.rationales.numbers import numbers_in, plain
 from potstill.rationales.prose import Wanted, first_sentence, last_sentence
 
 _MATH = re.compile(r"\$\$(.+?)\$\$|\$([^$]+?)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
+_ENDING = re.compile(r"\s*(?:[A-Za-z]+\s*){0,3}")
+_STATES = re.compile(r"(?:\b(?:is|are|be|equals|get|gives|obtain)|=)\s*(?:equal\s+to\s+)?$")
 _PROSE = re.compile(r",?\s+(?:where|because|since|which|when|for|so|if|as)\b")
 
 
@@ -53,18 +55,21 @@ def _result(text: str) -> str | None:
 
 
 def conclude_expression(body: str, wanted: Wanted) -> tuple[str | None, str]:
+    """Return (expression, "") that the last sentence ends with, or (None, reason)."""
     line = body.strip()
     if "\n" not in line and len(line.split()) <= 4:
         return pick_expression(line, wanted, body), ""
-    last = last_sentence(line)
+    last = last_sentence(line).rstrip("*. ")
     found = list(_MATH.finditer(last))
-    if found:
-        return _result(_inside(found[-1])), ""
+    if found and _ENDING.fullmatch(last[found[-1].end() :]):
+        inside = _inside(found[-1])
+        if "=" in inside or _STATES.search(last[: found[-1].start()]):
+            return _result(inside), ""
     if "=" in last:
-        tail = last.rsplit("=", 1)[1].strip(" .*$")
-        return (tail, "") if tail and len(tail.split()) <= 4 else (None, "no_marker")
-    numbers = {number.value for *_, number in numbers_in(plain(last))}
-    if len(numbers) == 1:
-        start, end, _ = numbers_in(plain(last))[0]
-        return plain(last)[start:end].strip(), ""
+        tail = last.rsplit("=", 1)[1].strip(" *$")
+        return (tail, "") if tail and len(tail.split()) <= 4 and "$" not in tail else (None, "no_marker")
+    plain_last = plain(last)
+    numbers = numbers_in(plain_last)
+    if numbers and _ENDING.fullmatch(plain_last[numbers[-1][1] :]) and _STATES.search(plain_last[: numbers[-1][0]]):
+        return plain_last[numbers[-1][0] : numbers[-1][1]].strip(), ""
     return None, "no_marker"

@@ -33,7 +33,7 @@ _UNITS = re.compile(
 )
 _SINGLE_UNIT = re.compile(r"(?<=\d)\s+(?:m|g|h|s|L|cm|km|mm)(?:\^\{?[23]\}?)?$")
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d])")
-_GROUPED = re.compile(r"(?<=\d),\\!\s*(?=\d{3})")
+_GROUPED = re.compile(r"(?<=\d),(?:\\!\s*|[\u2009\u202f\u00a0])(?=\d{3})")
 _WORD = re.compile(r"[A-Za-zÀ-ÿ][A-Za-zÀ-ÿ'’. -]*")
 _FUNCTION = re.compile(r"(?:arc)?(?:sin|cos|tan|cot|sec|csc)|log|ln|exp|sqrt|pi")
 _BASE = re.compile(r"([0-9A-F]+)_\{?(\d{1,2})\}?")

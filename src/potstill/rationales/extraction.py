@@ -21,18 +21,22 @@ _MARKER = re.compile(
     |(?P<hashes>^\s*\#{4}\s)|(?P<tag><answer>)
     |(?P<letter>^(?:A|Ans|Solution)\s*:[ \t])
     |(?P<heading>^\W*(?:the\s+)?(?:final|correct)\s+answer\W*$)
-    |(?P<phrase>(?:\b(?:the|my|our|your|final|correct|right|numeric|numerical|exact|simplified|best|so|then|therefore
-         |thus|hence)\s+|^[\s>*_\#-]*)answers?\b(?!\s+(?:choices?|options?|key|sheet|questions?|this|these|it)\b)
+    |(?P<phrase>(?:(?:\b|(?-i:(?<=[0-9a-z.)}\]%])(?=The\s)))
+         (?:the|my|our|your|final|correct|right|numeric|numerical|exact|simplified|best|so|then|therefore|thus|hence)\s+
+         (?:most\s+\w+\s+)?|^[\s>*_\#-]*)answers?\b(?!\s+(?:choices?|options?|key|sheet|questions?|this|these|it)\b)
        [^.\n:=?!]{0,80}?
        (?:\s(?:is|are|was|would\s+be|will\s+be|should\s+be|equals|becomes)\b
             (?!\s+(?:not|incorrect|wrong|correct|based|found|given|obtained|expected|helpful|the\s+same)\b)(?:\s*:)?
          |\s*(?:\*\*|__)?\s*[:=](?!/)))
-    |(?P<option>\b(?:correct|best|right)\s+(?:choice|option|statement)\s*(?:is|:))""",
+    |(?P<option>\b(?:only|correct|best|right|most\s+\w+)\s+(?:choice|option|statement)\b[^.\n:?!]{0,80}?
+       (?:\sis\b(?!\s+not\b)|:))""",
     re.IGNORECASE | re.MULTILINE | re.VERBOSE,
 )
 _HINT = re.compile(
     r"[Aa]nswer|ANSWER|boxed|fbox|####|^\s*(?:A|Ans|Solution)\s*:|[Oo]ption\b|[Cc]hoice\b|[Ss]tatement\b", re.MULTILINE
 )
+_AFTERTHOUGHT = 200
+"""A text that was cut off more than this many characters after its marker had not come to its end."""
 _BEFORE, _BEHIND = 48, 120
 """Characters around a hint in which its marker lies."""
 _NEXT_QUESTION = re.compile(r"^(?:Q|Question|Premise|Problem|Human|User|Instruction)\s*\d*\s*:", re.MULTILINE)
@@ -49,7 +53,7 @@ class Found:
     how: str = ""
     """marker, conclusion or whole: how it was found."""
     reason: str = ""
-    """Without a span: empty, truncated, no_marker or ambiguous."""
+    """Without a span: empty, truncated, no_marker, ambiguous or unreadable."""
 
 
 def find(text: str, wanted: Wanted, *, truncated: bool = False, bare: bool = False) -> Found:
@@ -69,17 +73,21 @@ def find(text: str, wanted: Wanted, *, truncated: bool = False, bare: bool = Fal
         body = _CALCULATOR.sub("", body)
     if not body.strip():
         return Found(None, reason="empty")
-    unfinished = False
-    for span, ends in _marked(body):
+    unfinished = blocked = False
+    for span, ends, follows, said in _marked(body):
         if not span.strip():
             unfinished = unfinished or ends
             continue
+        if said and blocked:
+            continue
         answer = pick(span, wanted, body)
         if answer is None:
+            # "If you mean X, the answer is yes. Otherwise the answer is unclear": the later sentence takes the first back.
+            blocked = blocked or said
             continue
         if not answer:
             return Found(None, reason="ambiguous")
-        if truncated and ends and _touches_end(span, answer):
+        if truncated and (follows > _AFTERTHOUGHT or (ends and _touches_end(span, answer))):
             return Found(None, reason="truncated")
         return Found(answer, "marker")
     if bare and not truncated:
@@ -88,6 +96,8 @@ def find(text: str, wanted: Wanted, *, truncated: bool = False, bare: bool = Fal
             return Found(answer, "whole")
     if truncated or unfinished:
         return Found(None, reason="truncated")
+    if blocked:
+        return Found(None, reason="unreadable")
     answer, reason = conclude(body, wanted)
     return Found(answer, "conclusion") if answer is not None else Found(None, reason=reason)
 
@@ -110,18 +120,21 @@ def final_part(text: str) -> tuple[str | None, bool]:
     return text, False
 
 
-def _marked(body: str) -> Iterator[tuple[str, bool]]:
-    """Yield (text after a marker, whether it runs to the end of the body) from the last marker to the first."""
+def _marked(body: str) -> Iterator[tuple[str, bool, int, bool]]:
+    """Yield, from the last marker to the first, the text after it, and about that text:
+
+    whether it runs to the end of the body, how many characters follow the marker, whether it is a sentence.
+    """
     matches = _markers(body)
     for index in range(len(matches) - 1, -1, -1):
         match = matches[index]
         if match["box"]:
-            yield _box(body, matches, index)
+            yield *_box(body, matches, index), len(body) - match.end(), False
         elif match["tag"]:
             rest = body[match.end() :]
-            yield rest.split("</answer>")[0], "</answer>" not in rest
+            yield rest.split("</answer>")[0], "</answer>" not in rest, len(rest), False
         else:
-            yield _after(body, match.end())
+            yield *_after(body, match.end()), len(body) - match.end(), match["phrase"] is not None
 
 
 def _markers(body: str) -> list[re.Match[str]]:

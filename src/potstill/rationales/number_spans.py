@@ -37,7 +37,7 @@ _FIGURE = (
 )
 _STRONG = re.compile(
     rf"""(?:=|≈|\b(?:to\s+get|gives?|(?<=,\s)giving|giving\s+(?=us|a)|yield(?:s|ing)?|results?\s+in|resulting\s+in|which\s+(?:is|equals|means|totals)
-      |leav(?:es|ing)(?:\s+\w+)?(?:\s+with)?|left\s+with|for\s+a\s+total\s+of|totals|totall?ing|amounts?\s+to
+      |leav(?:es|ing)(?:\s+\w+)?(?:\s+with)?|left\s+with|(?:a|in)\s+total\s+of|totals|totall?ing|amounts?\s+to
       |sums?\s+(?:up\s+)?to|adds?\s+up\s+to|(?:ends?|ending|ended)\s+up\s+with|(?:comes?|came)\s+(?:out\s+)?to
       |equals?(?:\s+to)?|rounds?\s+(?:up\s+|down\s+)?to|simplifies\s+to|reduces\s+to))(?!\s*=){_FIGURE}""",
     re.VERBOSE | re.IGNORECASE,
@@ -52,7 +52,7 @@ _STEP = r"add|subtract|multiply|divide|calculate|compute|sum|find|combine|determ
 _PROCEDURE = re.compile(
     rf"""\b(?:we|you|I|one|they|he|she|let's|let\s+us|to|then|simply|and)\s+
       (?:(?:would|then|now|needs?\s+to|can|could|should|must|will|also|first|simply|have\s+to|just|next|finally)\s+)*
-      (?:{_STEP})(?:ed|d)?\b
+      (?:{_STEP})(?:ed|d)?\b(?!\s+that\b)
     |\bwe\s+(?:\w+\s+)?(?:take|set|check|convert|use|know|start|began)\b
     |\b(?:adding|multiplying|dividing|subtracting|summing|finding|calculating|solving|performing|multiplied\s+by|divided\s+by)\b
     |\b(?:gives?|tells?|shows?|give)\s+(?:us\s+)?(?:the|how)\b(?!\s+\w+\s+of\s+\$?\d)|\bcalculations?\b""",
@@ -66,6 +66,10 @@ _OPEN_CALCULATION = re.compile(
 )
 _SECOND_THOUGHT = re.compile(r"(?:\b(?:but|so|thus|i\.e\.|and\s+then|which|meaning)\b.*\d|\banother\b)", re.IGNORECASE)
 _POINTS_BACK = re.compile(r"^(?:So,?\s+|Thus,?\s+)?(?:This|That|These|It)\s+(?:is|are|was|\w+\s+is)\b(?!.*\b(?:not|\w+n't)\b)", re.IGNORECASE)
+_CONCLUDING = re.compile(
+    r"^\W*(?:so|therefore|thus|hence|this means|that means|in total|in all|altogether)\b|\b(?:left|remain\w*|in total|altogether)\W*$",
+    re.IGNORECASE,
+)
 _ORDINAL = re.compile(r"\b(\d+)(?:st|nd|rd|th)\b")
 _UNKNOWN = re.compile(r"\d\s*[xyznabckpqrtuvw]\b(?!\s*[a-z])|\b[xyznabckpqrtuvw]\s*[-+*/]\s*\d|\d\s*[-+*/]\s*[xyznabckpqrtuvw]\b")
 
@@ -128,6 +132,8 @@ def stated(text: str, wanted: Wanted, body: str) -> str | None:
         return _alone(text, found, computed) if agreed else None
     new = [item for item in found if item[2].value not in given]
     chosen = verbs or new
+    if not chosen and _CONCLUDING.search(text):
+        chosen = found if len({number.value for *_, number in found}) == 1 and _WEAK.search(text) else []
     if given and len({number.value for *_, number in chosen}) == 1 and not _unmarked_end(text, chosen[0]):
         return _alone(text, found, chosen[0])
     return None

@@ -61,6 +61,7 @@ _CLEAN = re.compile(
     r"\\!|\\,(?=\d{3})|\\[()\[\]]|\\left|\\right|\*\*|__|\$\$|\u200b|\u2061|\\displaystyle|\\(?:bf|rm)\b|(?<=\d)\{,\}(?=\d)"
 )
 _TEXT_GROUP = re.compile(r"\\(?:text|mbox|textbf|mathrm|mathbf|textrm|textnormal|operatorname)\s*\{([^{}]*)\}")
+_THIN = re.compile("(?<=\\d)[\u2009\u202f\u00a0](?=\\d{3})|(?<=\\d,)[\u2009\u202f\u00a0](?=\\d{3})")
 _STRAY = re.compile(r"\\(?=[\d$])")
 _TIMES = re.compile(r"(?<=\d)\s*x\s*(?=\$?\d)")
 _FRAC = re.compile(r"\\[dtc]?frac\s*(?:\{\s*(-?[\d.,]+)\s*\}|(\d))\s*(?:\{\s*([\d.,]+)\s*\}|(\d))")
@@ -69,6 +70,7 @@ _FRAC = re.compile(r"\\[dtc]?frac\s*(?:\{\s*(-?[\d.,]+)\s*\}|(\d))\s*(?:\{\s*([\
 def plain(text: str) -> str:
     """Return `text` with LaTeX, markdown and typographic spellings of numbers made plain."""
     if not text.isascii():
+        text = _THIN.sub("", text)
         text = text.replace("−", "-").replace("×", "*").replace("\u00a0", " ").replace("\u202f", " ").replace("–", "-")
         for sign, fraction in _VULGAR.items():
             text = text.replace(sign, " " + fraction)

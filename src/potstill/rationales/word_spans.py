@@ -7,13 +7,14 @@ import re
 from potstill.rationales.prose import NEGATION, Wanted, first_sentence, fold, last_sentence, mentions, sentences
 
 _TERMINAL = re.compile(r"[.!?)\]}\"'*`”$]\s*$")
+_QUOTED_RESULT = re.compile(r"\b(?:get|gets|gives?|is|be|form|forms|spells?)\s+[\"“]([^\"“”]+)[\"”]\W*$")
 YES_NO = {"yes": "yes", "no": "no", "true": "yes", "false": "no"}
 _YES_NO_START = re.compile(
     r"^[\s*_`:\"'“$\\(\[{]*(?:\\text\{)?(?:that\s+|therefore,?\s+|so,?\s+|thus,?\s+|hence,?\s+)*[\"'“*]*(yes|no|true|false)\b(?![-'’])(?!\s+(?:one|matter|reason|evidence|way|longer)\b)",
     re.IGNORECASE,
 )
 _YES_NO_SENTENCE = re.compile(
-    r"^(?:(?:so|therefore|thus|hence|in conclusion|overall|in short|finally)\b[,:]?\s+)*\W*(yes|no|true|false)\b(?=\s*[,.;:!*\"”]|\s*$)",
+    r"^(?:(?:so|therefore|thus|hence|in conclusion|overall|in short|finally|to answer (?:the|your|this) question)\b[,:]?\s+)*\W*(yes|no|true|false)\b(?=\s*[,.;:!*\"”]|\s*$)",
     re.IGNORECASE,
 )
 
@@ -74,7 +75,10 @@ def pick_text(span: str, wanted: Wanted, body: str) -> str | None:
 
 
 def conclude_text(body: str, wanted: Wanted) -> tuple[str | None, str]:
+    """Return (text, "") of a text that is nothing but an answer, or ends in a quoted result; else (None, reason)."""
     del wanted
     line = body.strip()
-    short = "\n" not in line and len(line.split()) <= 6
-    return (line.rstrip("."), "") if short else (None, "no_marker")
+    if "\n" not in line and len(line.split()) <= 6:
+        return line.rstrip("."), ""
+    quoted = _QUOTED_RESULT.search(last_sentence(body))
+    return (quoted[1].strip(), "") if quoted else (None, "no_marker")

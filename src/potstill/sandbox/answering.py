@@ -62,7 +62,7 @@ def run_program(program: str, max_output_bytes: int, names: Mapping[str, Any]) -
     """
     out = Sink(max_output_bytes, lambda: send("output"), keep=True)
     error = Sink(max_output_bytes, lambda: send("output"), keep=False)
-    printed = io.TextIOWrapper(out, encoding="utf-8", errors="surrogatepass")
+    printed: Any = io.TextIOWrapper(out, encoding="utf-8", errors="surrogatepass")  # type: ignore[type-var]
 
     def send(word: str, answer: str | None = None, kind: str | None = None, text: str = "") -> NoReturn:
         result = {"word": word, "answer": answer, "type": kind, "error": text, "stdout": seen()}
@@ -76,7 +76,7 @@ def run_program(program: str, max_output_bytes: int, names: Mapping[str, Any]) -
     def seen() -> str:
         return b"".join(out.parts).decode("utf-8", "replace")
 
-    sys.stdout, sys.stderr = printed, io.TextIOWrapper(error, encoding="utf-8", errors="replace")
+    sys.stdout, sys.stderr = printed, io.TextIOWrapper(error, encoding="utf-8", errors="replace")  # type: ignore[type-var]
     try:
         values = _run(program, names)
         value = _value(values)
@@ -96,7 +96,7 @@ def run_program(program: str, max_output_bytes: int, names: Mapping[str, Any]) -
     _exit(70)
 
 
-def _send_error(raised: BaseException, printed: io.TextIOWrapper, send: Callable[..., NoReturn]) -> None:
+def _send_error(raised: BaseException, printed: Any, send: Callable[..., NoReturn]) -> None:
     word, text = "error", ""
     try:
         word = _word(raised)
@@ -114,8 +114,8 @@ def _run(program: str, names: Mapping[str, Any]) -> dict[str, Any]:
     sys.modules["__main__"] = module
     try:
         tree = ast.parse(program, "<program>")
-        if tree.body and _isinstance(tree.body[-1], ast.Expr):
-            last = tree.body[-1]
+        last = tree.body[-1] if tree.body else None
+        if isinstance(last, ast.Expr):
             target = ast.Name(LAST, ast.Store(), lineno=last.lineno, col_offset=0)
             tree.body[-1] = ast.Assign([target], last.value, lineno=last.lineno, col_offset=0)
         code = compile(tree, "<program>", "exec", dont_inherit=True)
@@ -150,8 +150,8 @@ class _NotPython(Exception):  # noqa: N818 - never leaves this module
 def _value(values: dict[str, Any]) -> Any:
     for name in FUNCTIONS:
         function = values.get(name)
-        if _isinstance(function, types.FunctionType) and _takes_nothing(function):
-            value = function()
+        if _isinstance(function, types.FunctionType) and _takes_nothing(function):  # type: ignore[arg-type]
+            value = function()  # type: ignore[misc]
             if value is not None:
                 return value
     for name in GLOBALS:

@@ -41,12 +41,14 @@ _STRING_OR_COMMENT = re.compile(
 _WRITTEN_SET = re.compile(r"\{(?=[^{}:]*+\})[^{}:]*?[^{}:\s]")
 _BEYOND_MONTY = re.compile(
     r"\byield\b|^[ \t]*+class[ \t]++\w++[ \t]*+\(|\bkey[ ]*+=[ ]*+\w++\.\w|\bimport[ ]*+\*|@property"
-    r"|@(?:class|static)method|^[ \t]*+del\b|\b(?:globals|locals|callable|exec|eval|compile|getattr|setattr|input|exit|quit|__\w+__)\b"
+    r"|@(?:class|static)method|^[ \t]*+del\b|\b__\w"
+    r"|\b(?:globals|locals|callable|exec|eval|compile|getattr|setattr|input|exit|quit)\b"
     r"|\b(?:solution|solver|main_solution)[ ]*+(?:=(?!=)|\([ ]*+[^\s)])",
     re.MULTILINE,
 )
 _FUNCTION = re.compile(r"^def[ \t]++(solution|solver|main_solution)[ \t]*+\([ \t]*+\)", re.MULTILINE)
 _GLOBAL = {name: re.compile(rf"\b{name}\b") for name in GLOBALS}
+_ANS = re.compile(r"^ans\b", re.MULTILINE)
 _POT_NAME = re.compile(r"\b(?:Symbol|solve_it)\b")
 _SUM = re.compile(r"\bsum\b")
 _ROUND = re.compile(r"\bround\b")
@@ -85,7 +87,7 @@ def choose_route(program: str, *, with_monty: bool = True) -> Route:
     """Return the first engine for a program and the text for it."""
     program = strip_dead_numpy(program) if len(program) <= MAX_ROUTED else program
     clock = _CLOCK.search(program) is not None
-    is_pot = _GLOBAL["ans"].search(program) is not None and _FUNCTION.search(program) is None
+    is_pot = _ANS.search(program) is not None
     if _HEAVY.search(program) or (is_pot and _POT_NAME.search(program)):
         return Route("zygote-heavy", program, "", clock, is_pot)
     if not with_monty or is_for_cpython(program):

@@ -19,7 +19,7 @@ import threading
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, aclosing
 from types import TracebackType
 from typing import Any
 
@@ -271,9 +271,14 @@ def run_programs(
     """
 
     async def make() -> AsyncIterator[Execution]:
-        with await asyncio.to_thread(Sandbox(config).__enter__) as sandbox:
-            async for result in sandbox.stream(programs):
-                yield result
+        sandbox = Sandbox(config)
+        await asyncio.to_thread(sandbox.__enter__)
+        try:
+            async with aclosing(sandbox.stream(programs)) as results:  # type: ignore[type-var]
+                async for result in results:
+                    yield result
+        finally:
+            sandbox.__exit__(None, None, None)
 
     return Stream(make)
 

@@ -1,9 +1,9 @@
 """The zygote: a process that has imported everything once and forks a locked-down child per program.
 
 Started by `exec` with an empty environment, never forked from a process that holds keys. It talks on its standard
-input and output in frames (four bytes of length, then the content): a request is one JSON object {"program",
-"pot_names", "cpu_s", "wall_s", "memory_mb", "max_output_bytes"}; the reply is one JSON object of what was measured, and then a frame of what
-the child wrote, passed on unread. Runs one program at a time; several zygotes run side by side.
+input and output in frames (four bytes of length, then the content). A request is one JSON object: program, pot_names,
+cpu_s, wall_s, memory_mb, max_output_bytes. The reply is one JSON object of what was measured, then a frame of what the
+child wrote, passed on unread. It runs one program at a time; several zygotes run side by side.
 
 Stands alone: it imports the standard library, the packages that programs may use, and its neighbours in this folder
 that do the same.
@@ -21,7 +21,7 @@ import signal
 import struct
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
@@ -176,7 +176,7 @@ def _settle() -> None:
     warnings.simplefilter("ignore")
     os.environ.clear()
     random.seed(0)
-    time.sleep = lambda seconds, /: None if seconds >= 0 else _negative()  # type: ignore[assignment]
+    time.sleep = _sleep  # type: ignore[assignment]
     for name in ("potstill", "potstill.sandbox"):
         sys.modules.pop(name, None)
     gc.collect()
@@ -184,9 +184,11 @@ def _settle() -> None:
     gc.disable()
 
 
-def _negative() -> None:
-    message = "sleep length must be non-negative"
-    raise ValueError(message)
+def _sleep(seconds: float, /) -> None:
+    """Return at once: waiting changes no answer."""
+    if seconds < 0:
+        message = "sleep length must be non-negative"
+        raise ValueError(message)
 
 
 def _readable(packages: Mapping[str, str]) -> list[tuple[str, int]]:
@@ -332,7 +334,7 @@ class _Watch:
         cpu_left = self.cpu_s - cpu
         wall_left = min(self.wall_s - self._waited, LONGEST * self.wall_s - (now - self.started))
         self.limit = "cpu" if cpu_left <= 0 else "wall"
-        return max(0.0, min(cpu_left, wall_left, 0.5))
+        return float(max(0.0, min(cpu_left, wall_left, 0.5)))
 
 
 def _read_some(descriptor: int, into: bytearray, cap: int) -> bool:
@@ -354,7 +356,7 @@ def _escapes(parent: int) -> list[str]:
     import socket
 
     libc = ctypes.CDLL(None)
-    attempts = {
+    attempts: dict[str, Callable[[], object]] = {
         "read /etc/passwd": lambda: os.open("/etc/passwd", os.O_RDONLY),
         "read its environment": lambda: os.open("/proc/self/environ", os.O_RDONLY),
         "list /": lambda: os.listdir("/"),  # noqa: PTH208

@@ -214,8 +214,8 @@ def judge_isolation(config: SandboxConfig, hello: Mapping[str, Any]) -> str | No
         )
     if config.isolation == "strong" and "landlock" not in obtained:
         return (
-            f"sandbox.isolation: this machine gives {obtained}, 'strong' needs Landlock too; use Linux 5.13 or newer with "
-            "landlock in its `lsm=` list, or set sandbox.isolation to seccomp, under which programs can open no file"
+            f"sandbox.isolation: this machine gives {obtained}, 'strong' needs Landlock too; use Linux 5.13 or newer "
+            "with landlock in its `lsm=` list, or set sandbox.isolation to seccomp, where programs open no file"
         )
     if hello["escapes"]:
         return f"sandbox: the start-up test could still {', '.join(hello['escapes'])}; programs in CPython are refused"

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from potstill.teachers.base import Request, Teacher
 
 Done = Container[tuple[str, str, int]]
-Progress = Callable[[int, int], None]
-"""Called with (paths written, paths wanted)."""
+Progress = Callable[[Rationale], None]
+"""Called with each path as it is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def infer(
     if endpoint is not None:
         served = Endpoint(address=endpoint, config=config, chat=mix.format == "chat", author=author, seed=seed,
                           stop=tuple(stop))  # fmt: skip
-        return Stream(lambda: _counted(served.paths(asks), asks, progress))
+        return Stream(lambda: _counted(served.paths(asks), progress))
 
     async def local() -> AsyncIterator[Rationale]:
         if not asks:
@@ -86,7 +86,7 @@ def infer(
         loaded = await asyncio.to_thread(_open, str(student), threads, device)
         rows = paths_of(loaded, asks, config, chat=mix.format == "chat", author=author or Path(str(student)).name,
                         seed=seed, stop=tuple(stop))  # fmt: skip
-        async for rationale in _counted(_in_thread(rows), asks, progress):
+        async for rationale in _counted(_in_thread(rows), progress):
             yield rationale
 
     return Stream(local)
@@ -210,14 +210,10 @@ async def _in_thread(parts: Iterator[list[Rationale]]) -> AsyncIterator[Rational
             yield row
 
 
-async def _counted(
-    rows: AsyncIterator[Rationale], asks: Sequence[Ask], progress: Progress | None
-) -> AsyncIterator[Rationale]:
-    wanted, count = sum(len(ask.indices) for ask in asks), 0
+async def _counted(rows: AsyncIterator[Rationale], progress: Progress | None) -> AsyncIterator[Rationale]:
     async for row in rows:
-        count += 1
         if progress is not None:
-            progress(count, wanted)
+            progress(row)
         yield row
 
 

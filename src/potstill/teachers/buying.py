@@ -41,6 +41,7 @@ class Order:
 
     request: Request
     key: str
+    cap: int | None
     head: str
     """The body, but for seed and n."""
 
@@ -79,7 +80,6 @@ class BuyingTeacher:
             requests_per_minute=config.requests_per_minute,
             tokens_per_minute=config.tokens_per_minute,
         )
-        self._window = asyncio.Semaphore(2 * config.max_concurrency)
         self._choices = config.n
         self._has_given_several = False
         self._flights: dict[tuple[str, int, int | None], asyncio.Future[Completion | None]] = {}
@@ -132,7 +132,7 @@ class BuyingTeacher:
             got |= claim.held
             self.meter.from_ledger += len(claim.held)
             if claim.claimed:
-                order = order or Order(request, key, self._wire.prepare(request))
+                order = order or Order(request, key, request.cap, self._wire.prepare(request))
                 got |= await self._buy(order, claim.claimed)
             elif claim.busy:
                 await asyncio.sleep(wait_s)
@@ -199,48 +199,50 @@ class BuyingTeacher:
 
     async def _attempt(self, order: Order, indices: Sequence[int]) -> dict[int, Completion] | Failure:
         """Send one request when it may be sent, charge it, and store what it brought."""
-        request, n = order.request, len(indices)
-        async with self._window:
-            ticket = await self._budget.reserve(lambda: self._costs.at_most(order.head, n, request.cap))
-            try:
-                outcome = await self._send(order, indices)
-                usage, money = self._charge(order, outcome, n)
-            finally:
-                self._budget.settle(ticket)
-            if isinstance(outcome, Failure):
-                self.meter.events[outcome.code] += 1
-                billed = outcome.billed
-                entry = Attempt(
-                    key=order.key, cap=request.cap, indices=indices, outcome=outcome.code, billed=billed,
-                    usage=usage, money=money,
-                )  # fmt: skip
-                self._books.note(entry, self._labels)
-                return outcome
+        n = len(indices)
+        ticket = await self._budget.reserve(lambda: self._costs.at_most(order.head, n, order.cap))
+        try:
+            outcome = await self._send(order, indices)
+            usage, money = self._charge(order, outcome, n)
+        finally:
+            self._budget.settle(ticket)
+        if isinstance(outcome, Failure):
+            self.meter.events[outcome.code] += 1
+            entry = Attempt(
+                key=order.key, cap=order.cap, indices=indices, outcome=outcome.code, billed=outcome.billed,
+                usage=usage, money=money,
+            )  # fmt: skip
+            self._books.note(entry, self._labels)
+            return outcome
+        try:
             sold = self._completions(order, indices, outcome, usage)
             entry = Attempt(
-                key=order.key, cap=request.cap, indices=[c.index for c in sold], outcome="ok", billed=True,
+                key=order.key, cap=order.cap, indices=[c.index for c in sold], outcome="ok", billed=True,
                 usage=usage, money=money,
             )  # fmt: skip
             await self._books.store(entry, sold, self._labels)
+        finally:
+            self._pace.committed()
         self._count(sold)
         return {completion.index: completion for completion in sold}
 
     async def _send(self, order: Order, indices: Sequence[int]) -> Reply | Failure:
         """Wait for a turn, send, and tell the pace how it went."""
         request, n = order.request, len(indices)
-        tokens = self._costs.typical(order.head, n, request.cap)
+        tokens = self._costs.typical(order.head, n, order.cap)
         sent_at = await self._pace.enter(tokens)
         if self._fatal is not None:  # found out while this one waited for its turn
             self._pace.leave()
             raise self._fatal
         self.meter.sent += 1
         self.meter.in_flight += 1
+        outcome: Reply | Failure | None = None
         try:
             seed = request.seed_of(indices[0])
             outcome = await self._wire.send(order.head, is_chat=request.prompt is None, seed=seed, n=n)
         finally:
             self.meter.in_flight -= 1
-            self._pace.leave()
+            self._pace.leave(is_uncommitted=isinstance(outcome, Reply))
         if isinstance(outcome, Reply):
             self._pace.succeeded()
         elif outcome.kind == "throttled":
@@ -253,7 +255,7 @@ class BuyingTeacher:
         usage = self._costs.usage(order.head, outcome, n)
         money = self._costs.money(usage)
         tokens = usage.get("prompt_tokens", 0) + usage.get("completion_tokens", 0)
-        self._pace.correct(self._costs.typical(order.head, n, order.request.cap), tokens)
+        self._pace.correct(self._costs.typical(order.head, n, order.cap), tokens)
         self._budget.charge(tokens, money)
         self.meter.prompt_tokens += usage.get("prompt_tokens", 0)
         self.meter.completion_tokens += usage.get("completion_tokens", 0)
@@ -287,7 +289,7 @@ class BuyingTeacher:
         failed = [
             Completion(text="", finish=finish, reason=reason, index=index, request=order.key) for index in indices
         ]
-        entry = Attempt(key=order.key, cap=order.request.cap, indices=indices, outcome="", billed=False)
+        entry = Attempt(key=order.key, cap=order.cap, indices=indices, outcome="", billed=False)
         await self._books.store(entry, failed, self._labels)
         self._count(failed)
         return {completion.index: completion for completion in failed}

@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,11 @@ LEASE_S = 30.0
 """How long a claim outlives the last sign of life of its holder."""
 GROUP_S = 0.008
 """How long the writer waits for company before it commits."""
+
+STORED = "select key, idx from completions where key in ({})"
+CLAIMED = "select key, idx, expires, host, pid, mark from claims left join owners using (owner) where key in ({})"
+MOST_KEYS = 500
+"""Keys in one statement."""
 
 
 @dataclass(slots=True)
@@ -224,7 +229,8 @@ class Ledger:
             is_durable = any(job.kind in ("store", "note") for job in jobs)
             connection.execute(f"pragma synchronous = {'full' if is_durable else 'normal'}")
             connection.execute("begin immediate")
-            results = [self._do(connection, job) for job in jobs]
+            self._write(connection, jobs)
+            results = self._claim_all(connection, jobs)
             connection.execute("commit")
         except Exception as cause:  # noqa: BLE001 - handed to everyone who waits; the thread must outlive it
             if connection.in_transaction:
@@ -232,33 +238,34 @@ class Ledger:
             results = [ledger_error(self.path, cause)] * len(jobs)
         _hand_out(jobs, results)
 
-    def _do(self, connection: sqlite3.Connection, job: _Job) -> Any:
-        if job.kind == "claim":
-            return self._claim(connection, job)
-        if job.attempt is not None:
-            connection.execute(ATTEMPT, job.attempt)
-        if job.rows:
-            connection.executemany(INSERT, job.rows)
-        if job.indices:
-            mine = ((job.key, index, self.owner) for index in job.indices)
-            connection.executemany("delete from claims where key = ? and idx = ? and owner = ?", mine)
-        return None
+    def _write(self, connection: sqlite3.Connection, jobs: Sequence[_Job]) -> None:
+        """Write attempts and completions and end claims: one statement for all jobs of each kind."""
+        attempts = [job.attempt for job in jobs if job.attempt is not None]
+        ended = [(job.key, index, self.owner) for job in jobs if job.kind != "claim" for index in job.indices]
+        connection.executemany(ATTEMPT, attempts)
+        connection.executemany(INSERT, [row for job in jobs for row in job.rows])
+        connection.executemany("delete from claims where key = ? and idx = ? and owner = ?", ended)
 
-    def _claim(self, connection: sqlite3.Connection, job: _Job) -> Claim:
-        held = look_up(connection, job.key, job.indices, job.cap, allow_failed=job.allow_failed)
-        missing = [index for index in job.indices if index not in held]
-        if not missing:
-            return Claim(held, [], [])
-        rows = connection.execute(
-            "select idx, expires, host, pid, mark from claims left join owners using (owner)"
-            " where key = ? and idx between ? and ?",
-            (job.key, min(missing), max(missing)),
-        )
-        alive = {row[0] for row in rows if self._is_alive(*row[1:])}
-        free = [index for index in missing if index not in alive]
-        mine = ((job.key, index, self.owner) for index in free)
-        connection.executemany("insert or replace into claims values (?, ?, ?)", mine)
-        return Claim(held, free, [index for index in missing if index in alive])
+    def _claim_all(self, connection: sqlite3.Connection, jobs: Sequence[_Job]) -> list[Claim | None]:
+        """Answer the claims among the jobs in their order, after what was written with them."""
+        keys = list({job.key for job in jobs if job.kind == "claim"})
+        stored = {row[:2] for row in _rows_of(connection, STORED, keys)} if keys else set()
+        taken = {row[:2] for row in _rows_of(connection, CLAIMED, keys) if self._is_alive(*row[2:])} if keys else set()
+        new: list[tuple[str, int]] = []
+        claims: list[Claim | None] = []
+        for job in jobs:
+            if job.kind != "claim":
+                claims.append(None)
+                continue
+            known = [index for index in job.indices if (job.key, index) in stored]
+            held = look_up(connection, job.key, known, job.cap, allow_failed=job.allow_failed) if known else {}
+            missing = [index for index in job.indices if index not in held]
+            free = [index for index in missing if (job.key, index) not in taken]
+            claims.append(Claim(held, free, [index for index in missing if (job.key, index) in taken]))
+            taken.update((job.key, index) for index in free)
+            new += [(job.key, index) for index in free]
+        connection.executemany("insert or replace into claims values (?, ?, ?)", ((*pair, self.owner) for pair in new))
+        return claims
 
     def _is_alive(self, expires: float | None, host: str, pid: int, mark: str) -> bool:
         """Whether the holder of a claim still lives: on this host by its process, elsewhere by its lease."""
@@ -331,6 +338,13 @@ def _attempt_row(attempt: Attempt, labels: Labels, now: float) -> tuple[Any, ...
         f"[{','.join(map(str, attempt.indices))}]", attempt.outcome, int(attempt.billed), usage.get("prompt_tokens", 0),
         usage.get("completion_tokens", 0), usage.get("estimated", 0), attempt.money,
     )  # fmt: skip
+
+
+def _rows_of(connection: sqlite3.Connection, query: str, keys: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of a query over many keys."""
+    for start in range(0, len(keys), MOST_KEYS):
+        part = keys[start : start + MOST_KEYS]
+        yield from connection.execute(query.format(",".join("?" * len(part))), part)
 
 
 def _hand_out(jobs: Sequence[_Job], results: Sequence[Any]) -> None:

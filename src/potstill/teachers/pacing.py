@@ -1,6 +1,6 @@
 """When the next request may go: concurrency that adapts, rate limits, back-off, and the budget.
 
-    await pace.enter(tokens) ──► send ──► pace.leave() ──► pace.succeeded() or pace.throttled(wait_s)
+    await pace.enter(tokens) ──► send ──► pace.leave() ──► pace.succeeded() or throttled(wait_s) ──► pace.committed()
 
 One pace per endpoint. A 429 or 503 slows the whole client down: nothing is sent until the time that the server asked
 for, and the number in flight shrinks by a factor and grows back by additions (AIMD). Nothing here sends anything.
@@ -40,6 +40,7 @@ class Pace:
     ) -> None:
         self.limit = float(limit)
         self.in_flight = 0
+        self.uncommitted = 0
         self.successes = 0
         self._most = limit
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -61,9 +62,15 @@ class Pace:
             raise
         return time.monotonic()
 
-    def leave(self) -> None:
-        """Give the slot to the next one that waits."""
+    def leave(self, *, is_uncommitted: bool = False) -> None:
+        """Give the slot to the next one that waits; an answer that is yet to be committed counts until it is."""
         self.in_flight -= 1
+        self.uncommitted += is_uncommitted
+        self._admit()
+
+    def committed(self) -> None:
+        """Count an answer as safe."""
+        self.uncommitted -= 1
         self._admit()
 
     def succeeded(self) -> None:
@@ -86,7 +93,7 @@ class Pace:
         self._tokens.put_back(estimated_tokens - tokens)
 
     async def _free_slot(self) -> None:
-        if not self._waiting and self.in_flight < int(self.limit):
+        if not self._waiting and self._has_room():
             self.in_flight += 1
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -98,8 +105,12 @@ class Pace:
                 self.leave()
             raise
 
+    def _has_room(self) -> bool:
+        """Whether one more may go: what a kill can lose, uncommitted answers, is bounded like what is in flight."""
+        return self.in_flight < int(self.limit) and self.uncommitted < self._most
+
     def _admit(self) -> None:
-        while self._waiting and self.in_flight < int(self.limit):
+        while self._waiting and self._has_room():
             turn = self._waiting.popleft()
             if not turn.done():
                 self.in_flight += 1

@@ -7,7 +7,6 @@ for the few examples that are shown, which a hash of the problem's id chooses, n
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -23,7 +22,6 @@ from potstill.records import Comparison, Score, child_seed, from_dict
 HELD_PROBLEMS = 64
 """Problems whose rationales are looked at for examples."""
 Row = Mapping[str, Any]
-_SECRET = re.compile(r"(?i)secret|password|authorization|api.?key|(^|_)token$")
 
 
 @dataclass(slots=True)
@@ -306,27 +304,6 @@ def _json(path: Path) -> Any:
         message = f"{path}: found {type(found).__name__}; expected a JSON object"
         raise DataError(message)
     return found
-
-
-def public(value: Any, key: str = "") -> Any:
-    """Return recipe data without what may grant access: header values, keys, tokens, passwords inside addresses."""
-    if isinstance(value, dict):
-        return {name: public(item, "secret" if key == "headers" else str(name)) for name, item in value.items()}
-    if isinstance(value, list):
-        return [public(item, key) for item in value]
-    if isinstance(value, str) and _SECRET.search(key) and key != "api_key_env":
-        return "(not shown)"
-    return re.sub(r"//[^/@\s]+@", "//(not shown)@", value) if isinstance(value, str) else value
-
-
-def public_command(command: Iterable[Any]) -> list[str]:
-    """Return a command line without what may grant access."""
-    shown = []
-    for part in command:
-        name, separator, value = str(part).partition("=")
-        is_secret = separator and (_SECRET.search(name.rpartition(".")[2]) or ".headers." in name)
-        shown.append(f"{name}=(not shown)" if is_secret else str(public(name + separator + value)))
-    return shown
 
 
 def _ends_with_newline(path: Path) -> bool:

@@ -12,6 +12,10 @@ from potstill.evaluation.page.markup import Html, element
 from potstill.evaluation.page.naming import main_system, minus, section, share, split_words, system_of, system_words
 from potstill.records import Comparison, Score
 
+TEXT_COLUMNS = ("ended after", "path")
+OPEN_ROWS = 8
+"""Longer tables of detail are folded away."""
+
 
 def score_table(facts: Facts) -> Html | None:
     """Return every score over all seeds, with n, unscored rows and interval."""
@@ -89,7 +93,7 @@ def _comparison_row(pair: Comparison, bounds: tuple[float, float]) -> Html:
         *(element("td", number, class_="number") for number in measured),
         element("td", drawn, class_="wide"),
         *(element("td", number, class_="number") for number in sure),
-        element("td", " / ".join(paths), class_="soft number wide"),
+        element("td", " / ".join(paths), class_="soft nowrap wide"),
         class_=None if is_clear else "unclear",
     )
 
@@ -122,11 +126,12 @@ def training_table(facts: Facts) -> Html | None:
         body.append(element("tr", element("th", words, seed, scope="row"), *cells, ended))
     if not body:
         return None
-    said = (
-        "Tokens are target tokens that carried loss, over all steps. The best step is the one whose weights are kept."
-    )
+    said = "Tokens: targets that carried loss, over all steps. The best step is the one whose weights are kept."
     names = ("", "problems", "steps", "best step", "tokens seen", "CPU s", "ended after")
-    return _table(said, names, body, first_number=1, wide=(6,))
+    table = _table(said, names, body, first_number=1, wide=(6,))
+    if len(body) <= OPEN_ROWS:
+        return table
+    return element("details", element("summary", f"How far each of the {len(body)} students was trained"), table)
 
 
 def n_table(by_column: Mapping[tuple[str, str], Sequence[tuple[int, Score]]]) -> Html:
@@ -159,8 +164,9 @@ def _table(
     words: str, names: Sequence[str], body: Sequence[Html], *, first_number: int, wide: Sequence[int] = ()
 ) -> Html:
     """Return a table that scrolls by itself where it is too wide; columns in `wide` are left out on a phone."""
+    last = len(names) - (names[-1] in TEXT_COLUMNS)
     head = [
-        element("th", name, scope="col", class_=_classes("number" if at >= first_number else "", at in wide))
+        element("th", name, scope="col", class_=_classes("number" if first_number <= at < last else "", at in wide))
         for at, name in enumerate(names)
     ]
     table = element("table", element("thead", element("tr", *head)), element("tbody", *body), aria_label=words)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from potstill.evaluation import tables
 from potstill.evaluation.page import charts
-from potstill.evaluation.page.gathering import Facts, public_command
+from potstill.evaluation.page.gathering import Facts
 from potstill.evaluation.page.listings import drop_table, n_table, training_table
 from potstill.evaluation.page.markup import Child, Html, cut, element, join
 from potstill.evaluation.page.naming import (
@@ -24,6 +25,7 @@ from potstill.evaluation.page.naming import (
     system_words,
     tone,
 )
+from potstill.evaluation.page.redaction import public_command
 from potstill.records import Score
 
 PERCENT_TICKS = (0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -245,20 +247,37 @@ def thinned(points: Sequence[charts.Point], most: int) -> list[charts.Point]:
     return kept if not points or kept[-1] == points[-1] else [*kept, points[-1]]
 
 
-def _recorded_costs(stages: dict[str, dict[str, object]]) -> list[tuple[str, str]]:
+def _recorded_costs(stages: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:
+    """Return what the stages have counted: requests, money, CPU seconds, time."""
+    counts = {name: stage.get("counts") or {} for name, stage in stages.items()}
     rows = []
-    for key, label in (("money", "Money"), ("from_ledger", "Taken from the ledger"), ("requests", "Requests")):
-        counts = (stages.get("sample") or {}).get("counts")
-        if isinstance(counts, dict) and isinstance(counts.get(key), int | float):
-            rows.append((label, f"{counts[key]:,}" if isinstance(counts[key], int) else f"{counts[key]:,.4f}"))
+    for key, label, form in (
+        ("requests", "Requests sent", ",.0f"),
+        ("from_ledger", "Answered from the ledger", ",.0f"),
+        ("money", "Money, in the recipe's currency", ",.4f"),
+    ):
+        found = [count[key] for count in counts.values() if isinstance(count.get(key), int | float)]
+        if found:
+            rows.append((label, format(sum(found), form)))
     for prefix, label in (("students/", "Training"), ("predictions/", "Inference")):
-        counted = [stage.get("counts") for name, stage in stages.items() if name.startswith(prefix)]
-        seconds = [
-            float(c["cpu_s"]) for c in counted if isinstance(c, dict) and isinstance(c.get("cpu_s"), int | float)
-        ]
+        seconds = [float(c["cpu_s"]) for name, c in counts.items() if name.startswith(prefix) and "cpu_s" in c]
         if seconds:
             rows.append((label, f"{sum(seconds):,.0f} CPU seconds over {len(seconds)} students"))
+    marks = [str(stage[key]) for stage in stages.values() for key in ("began", "ended") if stage.get(key)]
+    if len(marks) > 1:
+        rows.append(("Time", f"{_elapsed(min(marks), max(marks))} from the first stage to the last"))
     return rows
+
+
+def _elapsed(began: str, ended: str) -> str:
+    seconds = (datetime.fromisoformat(ended) - datetime.fromisoformat(began)).total_seconds()
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 120
+        else f"{seconds / 60:.1f} min"
+        if seconds < 7200
+        else f"{seconds / 3600:.1f} h"
+    )
 
 
 def _filter_words(recipe: dict[str, dict[str, object]]) -> str:
