@@ -44,13 +44,13 @@ def config_of(url: str):
     return TeacherConfig(base_url=url, model="m", api_key_env=None, max_concurrency=IN_FLIGHT)
 
 
-async def bare(url: str, rows: int, folder: str) -> None:
+async def bare(url: str, wanted: range, folder: str) -> None:
     """The floor: aiohttp alone, the same bodies, the text taken out of every answer."""
     import aiohttp
 
     from potstill.teachers.openai import OpenAIEndpoint
 
-    endpoint, numbers = OpenAIEndpoint(config_of(url)), iter(range(rows))
+    endpoint, numbers = OpenAIEndpoint(config_of(url)), iter(wanted)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=IN_FLIGHT)) as session:
 
         async def work() -> None:
@@ -64,31 +64,32 @@ async def bare(url: str, rows: int, folder: str) -> None:
         await asyncio.gather(*(work() for _ in range(IN_FLIGHT)))
 
 
-async def teacher(url: str, rows: int, folder: str) -> None:
+async def teacher(url: str, wanted: range, folder: str) -> None:
     """Our teacher with its ledger; each acknowledged row is written to `acknowledged` before the next is asked for."""
     from potstill.streams import map_concurrent
     from potstill.teachers.base import open_teacher
     from potstill.teachers.ledger import Ledger
 
-    with Ledger(f"{folder}/ledger.sqlite") as ledger, Path(f"{folder}/acknowledged").open("a", buffering=1) as out:
+    out = Path(f"{folder}/acknowledged").open("a", buffering=1)  # noqa: ASYNC230, SIM115 - closed by the with below
+    with Ledger(f"{folder}/ledger.sqlite") as ledger, out:
         async with open_teacher(config_of(url), ledger=ledger) as opened:
 
             async def one(number: int):
                 return number, (await opened.complete(request_of(number), [0]))[0]
 
-            async for number, completion in map_concurrent(one, range(rows), 2 * IN_FLIGHT + 8):
+            async for number, completion in map_concurrent(one, wanted, 2 * IN_FLIGHT + 8):
                 out.write(f"{number} {completion.finish} {completion.reason or ''}\n")
 
 
-async def sample(url: str, rows: int, folder: str) -> None:
+async def sample(url: str, wanted: range, folder: str) -> None:
     """The whole stage, as `potstill sample` runs it: prompts, teacher, ledger, records, file."""
     from potstill.rationales.sampling import sample_to_file
-    from potstill.records import Problem
     from potstill.recipe import SampleConfig
+    from potstill.records import Problem
     from potstill.teachers.ledger import Ledger
 
     question = "Anna has {0} apples and buys {0} more. How many has she?"
-    problems = [Problem(id=f"p{number}", question=question.format(number)) for number in range(rows)]
+    problems = [Problem(id=f"p{number}", question=question.format(number)) for number in wanted]
     with Ledger(f"{folder}/ledger.sqlite") as ledger:
         config = SampleConfig(n=1, template="zero_shot")
         await sample_to_file(problems, config_of(url), config, f"{folder}/rationales.jsonl", ledger=ledger)
@@ -99,12 +100,13 @@ CHILDREN = {"aiohttp": bare, "potstill_teacher": teacher, "potstill": sample}
 
 def child(system: str, url: str, rows: int, folder: str) -> None:
     """Run one client in this process and print what it took; imports and the first connection are not counted."""
-    asyncio.run(CHILDREN[system](url, 8, tempfile.mkdtemp(dir=folder)))
+    own = 1_000_000 + 1000 * os.getpid()
+    asyncio.run(CHILDREN[system](url, range(own, own + 8), tempfile.mkdtemp(dir=folder)))
     wall, cpu = time.perf_counter(), time.process_time()
-    asyncio.run(CHILDREN[system](url, rows, folder))
+    asyncio.run(CHILDREN[system](url, range(rows), folder))
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 if sys.platform == "darwin" else 1024)
-    print(json.dumps({"requests_per_s": rows / wall, "cpu_s_per_1000": 1000 * cpu / rows, "peak_mb": peak / 1.0}))
+    print(json.dumps({"requests_per_s": rows / wall, "cpu_s_per_1000": 1000 * cpu / rows, "peak_mb": peak}))
 
 
 def command(system: str, url: str, rows: int, folder: str) -> list[str]:
@@ -154,7 +156,7 @@ def measure_speed(repeats: int) -> dict:
 
 def kill_once(url: str, rng: random.Random) -> dict:
     """Kill a sampling process group at a random moment, look, run again to the end, look again."""
-    from potstill.teachers.ledger import Ledger
+    from potstill.teachers.accounts import Reader
 
     stats(url, "/reset", b"{}")
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
@@ -167,8 +169,8 @@ def kill_once(url: str, rng: random.Random) -> dict:
         time.sleep(4 * LATENCY_S)
         billed = stats(url)["billed_requests"]
         acknowledged = {int(line.split()[0]) for line in complete_lines(Path(folder) / "acknowledged")}
-        with Ledger(f"{folder}/ledger.sqlite") as ledger:
-            stored = {n for n in range(ROWS) if ledger.have(request_of(n).key(url), [0], 512)}
+        with Reader(f"{folder}/ledger.sqlite") as reader:
+            stored = {n for n in range(ROWS) if reader.have(request_of(n).key(url), [0], 512)}
         subprocess.run(start, stdout=subprocess.DEVNULL, check=True)
         rows = {int(line.split()[0]) for line in complete_lines(Path(folder) / "acknowledged")}
         end = stats(url)
@@ -206,18 +208,19 @@ def measure_faults(repeats: int) -> dict:
     found: dict[str, list[float]] = {"rows_without_end": [], "needless_purchases": [], "seconds": [], "answers": []}
     totals = []
     for repeat in range(repeats):
-        with launched(latency=LATENCY_S, canned=TEXT, seed=repeat, **FAULTS) as url:
-            with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
-                start, began = command("potstill_teacher", url, 500, folder), time.perf_counter()
-                subprocess.run(start, stdout=subprocess.DEVNULL, check=True, timeout=300)
-                found["seconds"].append(time.perf_counter() - began)
-                ends = [line.split() for line in complete_lines(Path(folder) / "acknowledged")]
-                subprocess.run(start, stdout=subprocess.DEVNULL, check=True, timeout=300)
-                seen = stats(url)
+        with (
+            launched(latency=LATENCY_S, canned=TEXT, seed=repeat, **FAULTS) as url,
+            tempfile.TemporaryDirectory(dir=Path.cwd()) as folder,
+        ):
+            start, began = command("potstill_teacher", url, 500, folder), time.perf_counter()
+            subprocess.run(start, stdout=subprocess.DEVNULL, check=True, timeout=300)
+            found["seconds"].append(time.perf_counter() - began)
+            ends = [line.split() for line in complete_lines(Path(folder) / "acknowledged")]
+            subprocess.run(start, stdout=subprocess.DEVNULL, check=True, timeout=300)
+            seen = stats(url)
         broken = seen["faults"].get("trunc", 0) + seen["faults"].get("drop", 0)
         found["rows_without_end"].append(500 - len({end[0] for end in ends}))
-        # The first eight rows of either run warm the process up, into a ledger of their own.
-        found["needless_purchases"].append(seen["dup_requests"] - broken - 16)
+        found["needless_purchases"].append(seen["dup_requests"] - broken)
         found["answers"].append(sum(end[1] in ("stop", "length") for end in ends))
         totals.append({"server": seen, "reasons": sorted({" ".join(end[1:]) for end in ends})})
     units = {"rows_without_end": "rows", "needless_purchases": "completions", "seconds": "s", "answers": "of 500 rows"}

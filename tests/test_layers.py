@@ -11,7 +11,7 @@ LAYERS = [
     {"recipe", "streams", "files", "rationales.answers", "rationales.numbers", "rationales.algebra",
      "rationales.expressions", "rationales.families", "rationales.filtering", "rationales.prompts",
      "rationales.progress", "students.mixing", "students.voting", "students.losses", "evaluation.statistics", "teachers.base",
-     "evaluation.charts", "evaluation.golds", "evaluation.tables"},
+     "evaluation.charts", "evaluation.golds", "evaluation.rows", "evaluation.tables"},
     {"run", "teachers.*", "evaluation.datasets", "evaluation.sources", "miniature.*", "rationales.second_opinion"},
     {"rationales.sampling", "rationales.asking", "rationales.resuming", "rationales.verification", "students.*", "evaluation.grading", "evaluation.scoring",
      "verdicts"},

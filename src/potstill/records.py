@@ -28,9 +28,13 @@ KINDS: tuple[str, ...] = get_args(Kind)
 ANSWER_TYPES: tuple[str, ...] = get_args(AnswerType)
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+"""Made once: `json.dumps` with arguments makes an encoder per call, and this runs for every request."""
+
+
 def canonical_json(value: Any) -> str:
     """Render JSON in the one form that hashes are taken of: sorted keys, no spaces, no NaN, UTF-8 kept."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _CANONICAL(value)
 
 
 def content_id(*parts: Any) -> str:

@@ -111,6 +111,7 @@ def test_worked_solutions_are_cut_to_their_final_answer(text, gold):
         (["7"], "7"),
         (None, None),
         (" ", None),
+        (float("nan"), None),
     ],
 )
 def test_golds_of_any_json_type_become_text(value, gold):

@@ -30,8 +30,8 @@ HOSTILE = (
 ALLOWED_TAGS = frozenset(
     re.findall(
         r"\w+",
-        """html head meta title style body a header main footer section article nav h1 h2 h3 h4 p span small div dl dt dd
-        figure figcaption ul li b table thead tbody tr th td details summary pre
+        """html head meta title style body a header main footer section article nav h1 h2 h3 h4 p span small div
+        dl dt dd figure figcaption ul li b table thead tbody tr th td details summary pre
         svg desc g line rect circle polyline polygon text""",
     )
 )

@@ -51,7 +51,7 @@ def test_a_folder_of_data_files_has_splits_by_name(tmp_path):
     jsonl(tmp_path / "train.jsonl", ROWS)
     jsonl(tmp_path / "data" / "test-00000-of-00002.jsonl", ROWS[:1])
     jsonl(tmp_path / "data" / "test-00001-of-00002.jsonl", ROWS[1:])
-    assert rows_of(source=str(tmp_path), split="test") == [{"split": "test", **row} for row in ROWS]
+    assert rows_of(source=str(tmp_path), split="test") == [{**row, "split": "test"} for row in ROWS]
     assert len(rows_of(source=str(tmp_path))) == 4
     with pytest.raises(DataError, match="no split 'dev'; found t"):
         rows_of(source=str(tmp_path), split="dev")
@@ -107,3 +107,12 @@ def test_the_miniature_gives_the_sizes_asked_for():
 def test_a_source_has_a_short_name(source, name):
     """The `source` of problems that bring none."""
     assert title(SourceConfig(source=source)) == name
+
+
+def test_a_name_is_loaded_by_datasets_with_its_options(tmp_path):
+    """What is no file or folder goes to `load_dataset`; dates and the like become text that JSON can hold."""
+    pytest.importorskip("datasets")
+    path = jsonl(tmp_path / "rows.jsonl", [{"question": "a?", "when": "2020-01-02T03:04:05"}])
+    [row] = rows_of(source="json", split="train", options={"data_files": path})
+    assert (row["question"], row["split"]) == ("a?", "train")
+    assert json.loads(json.dumps(row))["when"].startswith("2020-01-02")

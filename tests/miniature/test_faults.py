@@ -11,7 +11,7 @@ from potstill.miniature.faults import Knobs, TokenBucket, draw_fault
 def test_faults_come_as_often_as_asked():
     """Over many bodies each fault has its share, and the rest has none."""
     knobs = Knobs(p_429=0.1, p_drop=0.05, slow=0.03)
-    drawn = [draw_fault(knobs, b"%d" % i, 0) for i in range(10_000)]
+    drawn = [draw_fault(knobs, str(i), 0) for i in range(10_000)]
     counts = Counter(fault for fault, _ in drawn)
     assert set(counts) == {"429", "drop", None}
     assert 900 < counts["429"] < 1100
@@ -22,11 +22,11 @@ def test_faults_come_as_often_as_asked():
 def test_a_draw_depends_on_seed_body_and_attempt_only():
     """So a run can be repeated, whatever order its requests arrive in, and a retry may succeed."""
     knobs = Knobs(p_500=0.5)
-    attempts = [draw_fault(knobs, b"body", i) for i in range(50)]
-    assert attempts == [draw_fault(knobs, b"body", i) for i in range(50)]
+    attempts = [draw_fault(knobs, "body", i) for i in range(50)]
+    assert attempts == [draw_fault(knobs, "body", i) for i in range(50)]
     assert {fault for fault, _ in attempts} == {"500", None}
-    assert attempts != [draw_fault(Knobs(p_500=0.5, seed=1), b"body", i) for i in range(50)]
-    assert attempts != [draw_fault(knobs, b"other", i) for i in range(50)]
+    assert attempts != [draw_fault(Knobs(p_500=0.5, seed=1), "body", i) for i in range(50)]
+    assert attempts != [draw_fault(knobs, "other", i) for i in range(50)]
 
 
 def test_the_bucket_lets_a_burst_through_and_then_the_rate():

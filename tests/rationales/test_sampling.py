@@ -352,6 +352,32 @@ def test_a_replay_needs_no_ledger(tmp_path):
         assert all(row.text == f"{row.problem_id}.{row.index}" for row in rows)
 
 
+def test_a_replay_gives_what_is_recorded_and_no_failure_for_the_rest(tmp_path, capsys):
+    """Problems with fewer recordings than n are no failed rows; none at all means that the ids differ."""
+    recorded = [
+        Rationale(id=f"r{i}-{k}", problem_id=f"p{i}", kind="pot", text="t", index=k, author="old")
+        for i in range(4)
+        for k in range(i)
+    ]
+    write_records(tmp_path / "recorded.jsonl", recorded)
+    teacher = TeacherConfig(replay=str(tmp_path / "recorded.jsonl"))
+    config = SampleConfig(n=2, kinds=("pot",))
+    asyncio.run(sample_to_file(PROBLEMS[:4], teacher, config, tmp_path / "out.jsonl", ledger=None))
+    found = keys(read_records(tmp_path / "out.jsonl", Rationale))
+    assert found == [("p1", "pot", 0), ("p2", "pot", 0), ("p2", "pot", 1), ("p3", "pot", 0), ("p3", "pot", 1)]
+    assert "5 of 8 rationales are recorded" in capsys.readouterr().err
+    with pytest.raises(DataError, match="holds no pot rationale for any of the problems"):
+        asyncio.run(sample_to_file(PROBLEMS[5:], teacher, config, tmp_path / "b.jsonl", ledger=None))
+
+
+def test_a_kind_that_the_template_lacks_is_said_before_anything_is_written(tmp_path):
+    """Programs have no template yet."""
+    teacher = TeacherConfig(base_url="http://localhost:9/v1")
+    with pytest.raises(ConfigError, match="no section 'pot'"):
+        asyncio.run(sample_to_file(PROBLEMS, teacher, SampleConfig(kinds=("pot",)), tmp_path / "o.jsonl", ledger=None))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_plan_says_what_will_be_bought(teacher_server, tmp_path):
     """Requests as they are then sent; what the ledger holds is free; money only with a price."""
     server, out = teacher_server(), tmp_path / "out.jsonl"

@@ -5,10 +5,11 @@ import pytest
 import torch
 from tiny_students import FAMILIES, make_model
 
+from potstill.students import sharing
 from potstill.students.batching import Row
 from potstill.students.encoding import Encoded
 from potstill.students.losses import task_totals, weighted_mean
-from potstill.students.sharing import choose_layout, collate, route, target_nll, unroute
+from potstill.students.sharing import choose_layout, collate, cut_by_length, route, target_nll, unroute
 
 VOCABULARY = 50
 
@@ -60,6 +61,26 @@ def test_questions_may_have_different_numbers_of_rationales(family):
     """Also when their rows are not in order, as with two kinds of prompt per problem."""
     rows = rows_of((6, 3, 8), [(5,), (3, 4, 8, 2), (12, 7)])
     assert_same(make_model(family, VOCABULARY), [rows[i] for i in (3, 0, 5, 1, 6, 2, 4)])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_branches_of_different_length_are_read_in_parts(family, monkeypatch):
+    """Each part is padded to its own longest row; loss and gradients stay the same."""
+    monkeypatch.setattr(sharing, "PASS_TOKENS", 4)
+    rows = rows_of((6, 3, 8), [(5, 20, 3), (3, 4, 8, 2), (12, 7)])
+    assert len(collate(rows, shared=True)["branches"]) > 2
+    assert_same(make_model(family, VOCABULARY), rows)
+
+
+def test_rows_are_cut_into_parts_only_where_that_saves_a_pass():
+    """One long rationale among short ones is worth it, even lengths are not; every row occurs once."""
+    parts = cut_by_length(np.array([50, 400, 52, 48, 51]))
+    assert [part.tolist() for part in parts] == [[1], [0, 2, 3, 4]]
+    assert [part.tolist() for part in cut_by_length(np.array([50, 51, 52]))] == [[0, 1, 2]]
+    lengths = np.random.default_rng(0).integers(20, 90, 48)
+    parts = cut_by_length(lengths)
+    assert sorted(np.concatenate(parts).tolist()) == list(range(48))
+    assert sum(lengths[part].max() * len(part) for part in parts) < 0.8 * lengths.max() * 48
 
 
 def test_a_sliding_window_shorter_than_the_prompt_sees_the_same_tokens():

@@ -1,6 +1,12 @@
 """The teacher that buys, against the real server: never twice, never nothing, never for ever."""
 
 import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 from loopback_endpoints import asking, http, opened
@@ -8,7 +14,7 @@ from loopback_endpoints import asking, http, opened
 from potstill.errors import BudgetError, DataError, RefusedError, TeacherError
 from potstill.recipe import BudgetConfig, PriceConfig
 from potstill.streams import map_concurrent
-from potstill.teachers.accounts import summarise
+from potstill.teachers.accounts import Reader, summarise
 from potstill.teachers.ledger import Ledger
 
 GOOD = '{"choices": [{"index": 0, "message": {"content": "hi"}, "finish_reason": "stop"}]}'
@@ -322,3 +328,44 @@ async def test_a_teacher_shows_neither_key_nor_prompt(server, ledger, monkeypatc
     monkeypatch.setenv("MY_KEY", "sk-secret")
     async with opened(server.url, ledger, api_key_env="MY_KEY") as teacher:
         assert repr(teacher) == f"BuyingTeacher(OpenAIEndpoint('{server.url}', model='m'))"
+
+
+def sampling(server, folder, name, rows):
+    """Start a process that buys `rows` completions into the folder's ledger."""
+    script = Path(__file__).with_name("sampling_process.py")
+    arguments = [server.url, folder / "ledger.sqlite", folder / name, rows]
+    return subprocess.Popen([sys.executable, script, *map(str, arguments)], start_new_session=True)
+
+
+def acknowledged(path):
+    """The rows that a process had written down, but for a line torn by the kill."""
+    return [int(line) for line in path.read_text().rpartition("\n")[0].splitlines()] if path.exists() else []
+
+
+def test_a_kill_loses_nothing_acknowledged_and_rebuys_at_most_what_was_on_its_way(server, tmp_path):
+    """SIGKILL of the process group in the middle, then the same again; the server's books are the witness."""
+    server.begin(latency=0.02)
+    with sampling(server, tmp_path, "first", 400) as process:
+        while server.stats()["billed_requests"] < 150 and process.poll() is None:
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGKILL)
+    done = acknowledged(tmp_path / "first")
+    assert 0 < len(done) < 400
+    with Reader(tmp_path / "ledger.sqlite") as reader:
+        keys = {number: asking(f"question {number}").key(server.url) for number in done}
+        assert [number for number, key in keys.items() if not reader.have(key, [0], 256)] == []
+    with sampling(server, tmp_path, "second", 400) as process:
+        assert process.wait(60) == 0
+    assert sorted(acknowledged(tmp_path / "second")) == list(range(400))
+    assert server.stats()["dup_requests"] <= 16 + 16
+
+
+def test_two_processes_on_one_ledger_buy_everything_once(server, tmp_path):
+    """Each ends with every row; the server has sold each once."""
+    server.begin(latency=0.02)
+    with sampling(server, tmp_path, "one", 150) as one, sampling(server, tmp_path, "other", 150) as other:
+        assert (one.wait(60), other.wait(60)) == (0, 0)
+    for name in ("one", "other"):
+        assert sorted(acknowledged(tmp_path / name)) == list(range(150))
+    stats = server.stats()
+    assert (stats["billed_requests"], stats["dup_requests"]) == (150, 0)

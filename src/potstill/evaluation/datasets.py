@@ -8,29 +8,19 @@ checked against a teacher or rewritten here; gold answers are brought into one f
 
 from __future__ import annotations
 
-import difflib
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from potstill.errors import ConfigError, DataError, shorten
-from potstill.evaluation import golds
-from potstill.evaluation.golds import Options
+from potstill.errors import DataError, shorten
+from potstill.evaluation.rows import Read, read_row, require_columns, set_types
 from potstill.evaluation.sources import MINIATURE, read_source, title
 from potstill.messages import say
 from potstill.rationales.families import families
 from potstill.recipe import ProblemsConfig, SourceConfig
-from potstill.records import ANSWER_TYPES, Problem, child_seed, problem_from, unique_ids
-
-_FIELDS = ("id", "question", "answer", "answer_type", "options", "labels", "split", "source", "parent_id")
-_ALIASES = {
-    "question": ("question", "problem", "messages", "conversations", "prompt", "instruction"),
-    "options": ("options", "choices"),
-    "parent_id": ("parent_id", "seed_id"),
-}
-_SPEAKERS = {"human": "user", "gpt": "assistant"}
+from potstill.records import Problem, child_seed, problem_from, unique_ids
 
 
 def load_problems(
@@ -150,17 +140,6 @@ def _by_own_split(problems: Iterable[Problem]) -> dict[str, list[Problem]]:
     return dict(splits)
 
 
-@dataclass(slots=True)
-class _Read:
-    """One row on its way to a problem."""
-
-    where: str
-    values: dict[str, Any]
-    gold: str | None
-    options: Options
-    meta: dict[str, Any] = field(default_factory=dict)
-
-
 def _load(config: SourceConfig) -> list[Problem]:
     name = title(config)
     rows = [(where, row) for where, row in read_source(config) if _matches(row, config, where)]
@@ -168,9 +147,9 @@ def _load(config: SourceConfig) -> list[Problem]:
         message = f"{_shown(config)}: no problems found; the source is empty or 'split' and 'where' leave nothing"
         raise DataError(message)
     found = sorted({column for _, row in rows for column in row})
-    _require_columns(config, found, rows[0][0])
-    reads = [_read(where, row, config, name) for where, row in rows]
-    reads = _set_types(reads, config, name)
+    require_columns(config, found, rows[0][0])
+    reads = [read_row(where, row, config, name) for where, row in rows]
+    reads = set_types(reads, config)
     problems = [problem_from({**read.values, "meta": read.meta}, read.where) for read in reads]
     problems = _without_copies(problems, reads, name)
     unique_ids(problems, _shown(config))
@@ -197,171 +176,7 @@ def _matches(row: Mapping[str, Any], config: SourceConfig, where: str) -> bool:
     return True
 
 
-def _require_columns(config: SourceConfig, found: Sequence[str], where: str) -> None:
-    """Raise unless the mapped columns exist and one of them holds the question."""
-    for ours, column in config.columns.items():
-        if ours not in _FIELDS:
-            near = difflib.get_close_matches(ours, _FIELDS, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(_FIELDS)}"
-            message = f"problems.columns: {ours!r} is not a field of a problem; {hint}"
-            raise ConfigError(message)
-        if column not in found:
-            message = (
-                f"{where}: problems.columns.{ours} names column {column!r}; found columns {shorten(', '.join(found))}"
-            )
-            raise DataError(message)
-    if "question" not in config.columns and not set(_ALIASES["question"]) & set(found):
-        message = (
-            f"{where}: no column 'question'; found columns {shorten(', '.join(found))}; say which one holds it, for "
-            f"example --set problems.columns.question={found[0]}"
-        )
-        raise DataError(message)
-
-
-def _read(where: str, row: Mapping[str, Any], config: SourceConfig, name: str) -> _Read:
-    """Take the fields of a problem out of a row; the rest becomes `meta`."""
-    columns = {ours: column for ours in _FIELDS if (column := _column(ours, row, config)) is not None}
-    values: dict[str, Any] = {ours: row[column] for ours, column in columns.items()}
-    used = set(columns.values())
-    meta = {**(row.get("meta") or {}), **{k: v for k, v in row.items() if k not in used and k != "meta"}}
-    for plain in ("fields", "media"):
-        if isinstance(row.get(plain), dict if plain == "fields" else list):
-            values[plain] = meta.pop(plain)
-    _set_question(values, row, columns["question"], meta, where)
-    gold = golds.as_gold(values.pop("answer", None), where)
-    if gold is not None and (cut := golds.final_gold(gold)) != gold:
-        meta.setdefault("gold_solution", gold)
-        gold = cut
-    options = golds.parse_options(values.pop("options"), where) if values.get("options") else Options()
-    values.pop("options", None)
-    for key in ("id", "split", "source", "parent_id"):
-        if values.get(key) in (None, ""):
-            values.pop(key, None)
-        elif key in values:
-            values[key] = str(values[key])
-    values.setdefault("source", name)
-    return _Read(where, values, gold, options, meta)
-
-
-def _column(ours: str, row: Mapping[str, Any], config: SourceConfig) -> str | None:
-    """Return the column of a row that holds one of our fields, `None` if none does."""
-    if ours in config.columns:
-        column = config.columns[ours]
-        return column if column in row else None
-    taken = set(config.columns.values())
-    for column in _ALIASES.get(ours, (ours,)):
-        if row.get(column) is not None and column not in taken and _fits(ours, row[column]):
-            return column
-    return "question" if ours == "question" else None
-
-
-def _fits(ours: str, value: Any) -> bool:
-    """Whether a value under one of our names is what we mean by it: others use `labels` for class numbers, say."""
-    if ours == "labels":
-        return isinstance(value, list | tuple) and all(isinstance(label, str) for label in value)
-    return ours not in ("answer_type", "source", "split") or isinstance(value, str)
-
-
-def _set_question(
-    values: dict[str, Any], row: Mapping[str, Any], column: str, meta: dict[str, Any], where: str
-) -> None:
-    question = row.get(column)
-    if isinstance(question, list | tuple):
-        meta[column] = question
-        question = _last_user_turn(question, where)
-    elif column == "instruction" and row.get("input"):
-        question = f"{question}\n\n{row['input']}"
-    if not isinstance(question, str) or not question.strip():
-        message = f"{where}: the question (column {column!r}) is {shorten(repr(question), 80)}; expected a text"
-        raise DataError(message)
-    values["question"] = question
-
-
-def _last_user_turn(turns: Sequence[Any], where: str) -> str:
-    """Return what the user said last in a chat; the whole chat stays in `meta`, reasoning and all."""
-    for turn in reversed(turns):
-        if isinstance(turn, Mapping):
-            role = turn.get("role") or turn.get("from")
-            if _SPEAKERS.get(str(role), role) == "user":
-                content = turn.get("content", turn.get("value"))
-                if isinstance(content, list):
-                    content = "\n".join(str(part.get("text", "")) for part in content if isinstance(part, Mapping))
-                return str(content or "")
-    message = f"{where}: a chat without a user turn; expected messages such as {{'role': 'user', 'content': ..}}"
-    raise DataError(message)
-
-
-def _set_types(reads: Sequence[_Read], config: SourceConfig, name: str) -> list[_Read]:
-    """Give every row its answer type and its gold answer in the form of that type, source by source; return the rest.
-
-    What is left out are rows whose gold answer does not fit, where the recipe says `invalid: drop`.
-    """
-    invalid: list[str] = []
-    groups: dict[str, list[_Read]] = defaultdict(list)
-    for read in reads:
-        groups[str(read.values["source"])].append(read)
-    inferred: Counter[str] = Counter()
-    for members in groups.values():
-        known = [read.gold for read in members if read.gold is not None]
-        labels = _label_set(members, config, known)
-        guess = golds.infer_type(
-            known, has_options=any(read.options.texts for read in members), has_labels=bool(labels)
-        )
-        with_options = [read for read in members if read.gold is not None and read.options.texts]
-        base = golds.index_base(
-            [read.gold or "" for read in with_options], [len(r.options.texts) for r in with_options]
-        )
-        for read in members:
-            own = read.values.get("answer_type")
-            read.values["answer_type"] = config.answer_type or own or guess
-            inferred.update([guess] if config.answer_type is None and own is None else [])
-            try:
-                _set_gold(read, labels, base)
-            except DataError as error:
-                if config.invalid == "error":
-                    raise
-                invalid.append(read.where)
-                say("problems", f"left out: {error}")
-    if inferred and any(read.gold is not None for read in reads):
-        kinds = ", ".join(f"{n} {kind}" for kind, n in inferred.most_common())
-        say("problems", f"{name}: answers taken for {kinds}; problems.answer_type says otherwise")
-    if all(read.gold is None for read in reads) and "answer" not in config.columns:
-        say("problems", f"{name}: no gold answers (no column 'answer'); problems.columns.answer names another")
-    return [read for read in reads if read.where not in set(invalid)]
-
-
-def _label_set(members: Sequence[_Read], config: SourceConfig, known: Sequence[str]) -> tuple[str, ...]:
-    own = tuple(dict.fromkeys(label for read in members for label in read.values.get("labels") or ()))
-    if config.labels or own:
-        return config.labels or own
-    return tuple(sorted(set(known))) if config.answer_type == "label" else ()
-
-
-def _set_gold(read: _Read, labels: tuple[str, ...], base: int | None) -> None:
-    values, kind = read.values, read.values["answer_type"]
-    if kind not in ANSWER_TYPES:
-        message = (
-            f"{read.where}: answer_type is {shorten(repr(kind), 80)}; expected one of {', '.join(ANSWER_TYPES)}; "
-            "--set problems.answer_type=... goes over the rows' own"
-        )
-        raise DataError(message)
-    if kind == "label":
-        values["labels"] = list(values.get("labels") or labels)
-    else:
-        values.pop("labels", None)
-    if read.options.texts:
-        values["options"] = list(read.options.texts)
-    if read.gold is None:
-        return
-    if kind == "choice" and read.options.texts:
-        values["answer"] = golds.choice(read.gold, read.options, read.where, first_index=base)
-    else:
-        values["answer"] = golds.typed_gold(read.gold, kind, values.get("labels") or (), read.where)
-    if values["answer"] != read.gold:
-        read.meta.setdefault("gold", read.gold)
-
-
-def _without_copies(problems: list[Problem], reads: Sequence[_Read], name: str) -> list[Problem]:
+def _without_copies(problems: list[Problem], reads: Sequence[Read], name: str) -> list[Problem]:
     """Leave out rows that equal an earlier one in everything that a problem's id is made of, and say how many."""
     seen: set[str] = set()
     kept = []

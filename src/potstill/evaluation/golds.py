@@ -7,6 +7,7 @@ is an error that names the row; it is never guessed.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -122,13 +123,15 @@ def final_gold(text: str) -> str:
 
 
 def as_gold(value: Any, where: str) -> str | None:
-    """Return a gold answer of any JSON type as text; `None` for null and for blank text."""
+    """Return a gold answer of any JSON type as text; `None` for null, NaN and blank text."""
     if isinstance(value, list | tuple) and len(value) == 1:
         value = value[0]
     if value is None or isinstance(value, str):
         return (value or "").strip() or None
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     if isinstance(value, int | float):
         return str(int(value)) if float(value).is_integer() else str(value)
     message = f"{where}: answer is {shorten(repr(value), 80)}; expected one text or number; map another column"

@@ -86,7 +86,7 @@ def _read_folder(folder: Path, config: SourceConfig) -> Iterator[Row]:
         raise DataError(message)
     for split in _wanted(list(by_split), config.split, str(folder)):
         for where, row in _read_files(by_split[split]):
-            yield where, {"split": split, **row}
+            yield where, {**row, "split": split}
 
 
 def _files_by_split(folder: Path) -> dict[str, list[Path]]:
@@ -107,18 +107,28 @@ def _read_hub(name: str, config: SourceConfig) -> Iterator[Row]:
     where = f"{name}: not a file or folder here, and `datasets` cannot load it"
     with boundary(DataError, where):
         loaded = datasets.load_dataset(name, split=config.split, **config.options)
-    yield from _read_loaded(loaded, name, None if config.split else config.split)
+    yield from _read_loaded(loaded, name, config.split)
 
 
 def _read_loaded(loaded: Any, name: str, split: str | None) -> Iterator[Row]:
-    """Yield the rows of a `datasets.Dataset`, or of the wanted splits of a `datasets.DatasetDict`."""
+    """Yield the rows of a `datasets.Dataset`, which is the wanted split, or of that split of a `DatasetDict`."""
     if hasattr(loaded, "keys"):
         for part in _wanted(list(loaded), split, name):
             for number, row in enumerate(loaded[part], start=1):
-                yield f"{name}[{part}:{number}]", {"split": part, **row}
+                yield f"{name}[{part}:{number}]", {**_plain(row), "split": part}
         return
+    own = {"split": split} if split is not None and "split" not in loaded.column_names else {}
     for number, row in enumerate(loaded, start=1):
-        yield f"{name}[{number}]", dict(row)
+        yield f"{name}[{number}]", {**_plain(row), **own}
+
+
+def _plain(value: Any) -> Any:
+    """Return a value that JSON can hold; a date or an image that `datasets` decoded becomes its text."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
 
 
 def _wanted(found: list[str], split: str | None, name: str) -> list[str]:

@@ -127,9 +127,9 @@ def _typed(name: str, value: Any, default: Any) -> Any:
     return value
 
 
-def draw_fault(knobs: Knobs, key: bytes, attempt: int) -> tuple[str | None, float]:
+def draw_fault(knobs: Knobs, key: str, attempt: int) -> tuple[str | None, float]:
     """Return the fault of this attempt without its `p_`, or `None`, and the seconds that a slow answer adds."""
-    raw = hashlib.blake2b(b"%d/%d/%b" % (knobs.seed, attempt, key), digest_size=16).digest()
+    raw = hashlib.blake2b(f"{knobs.seed}/{attempt}/{key}".encode(), digest_size=16).digest()
     slow = knobs.slow_s if int.from_bytes(raw[8:], "big") < knobs.slow * 2**64 else 0.0
     left = int.from_bytes(raw[:8], "big") / 2**64
     for name in FAULTS:

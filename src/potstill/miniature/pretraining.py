@@ -157,7 +157,7 @@ def pretrain(*, steps: int, decay_steps: int, seed: int, out: Path) -> None:
             group["lr"] = rate
         loss = weighted_loss(model, *rows.batch())
         model.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         muon.step(rate)
         adam.step()
@@ -252,12 +252,13 @@ def _grams(tokens: Sequence[str], size: int) -> Iterable[tuple[str, ...]]:
 def _orthogonal(matrices: torch.Tensor) -> torch.Tensor:
     """Return the nearest semi-orthogonal matrices, roughly, by five Newton-Schulz steps. Shape [B, rows, columns]."""
     is_tall = matrices.shape[1] > matrices.shape[2]
-    x = matrices.transpose(1, 2) if is_tall else matrices
+    x = matrices.mT if is_tall else matrices
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
     for _ in range(5):
-        square = x @ x.transpose(1, 2)
+        square = x @ x.mT
         x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
-    return x.transpose(1, 2) if is_tall else x
+    nearest: torch.Tensor = x.mT if is_tall else x
+    return nearest
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -12,6 +12,7 @@ import json
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from functools import lru_cache
 from urllib.parse import parse_qs, urlsplit
 
 from potstill.errors import ConfigError, shorten
@@ -26,7 +27,7 @@ from potstill.miniature.answering import (
     read_ask,
     write_choices,
 )
-from potstill.miniature.faults import Knobs, TokenBucket, draw_fault, draw_latency
+from potstill.miniature.faults import FAULTS, Knobs, TokenBucket, draw_fault, draw_latency
 from potstill.miniature.wire import BadRequest, Connection, HttpRequest, response
 from potstill.miniature.witness import Ticket, Witness
 
@@ -96,6 +97,7 @@ class TeacherServer:
     def _use(self, knobs: Knobs) -> None:
         self.knobs = knobs
         self._rng = random.Random(knobs.seed)
+        self._is_faulty = any(getattr(knobs, name) for name in (*FAULTS, "slow"))
         self._writer = canned_writer(knobs.canned, knobs.wrong) if knobs.canned else self._teacher
         self._served = frozenset(knobs.served_models()) if knobs.models else None
 
@@ -144,7 +146,7 @@ class TeacherServer:
             connection.finish(read)
             return
         attempt = self._witness.identify(ticket)
-        ticket.fault, slow_s = draw_fault(self.knobs, ticket.key.encode(), attempt)
+        ticket.fault, slow_s = draw_fault(self.knobs, ticket.key, attempt) if self._is_faulty else (None, 0.0)
         early = self._early_fault(ticket.fault)
         if early is not None:
             self._witness.close(ticket, int(early[9:12]) if early else 0)
@@ -265,15 +267,16 @@ def refusal(error: BadRequest) -> bytes:
 
 def is_foreign(headers: Mapping[str, str]) -> bool:
     """Whether a request names another host than loopback, as a web page that was lured here would."""
-    origin = headers.get("origin")
-    hosts = [f"//{headers['host']}"] if "host" in headers else []
-    for url in [*hosts, origin] if origin else hosts:
-        try:
-            if (urlsplit(url).hostname or "") not in LOOPBACK:
-                return True
-        except ValueError:
-            return True
-    return False
+    host, origin = headers.get("host"), headers.get("origin")
+    return (host is not None and not _is_loopback(f"//{host}")) or (bool(origin) and not _is_loopback(str(origin)))
+
+
+@lru_cache(maxsize=256)
+def _is_loopback(url: str) -> bool:
+    try:
+        return urlsplit(url).hostname in LOOPBACK
+    except ValueError:
+        return False
 
 
 def hash_of(text: str) -> str:

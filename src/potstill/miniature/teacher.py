@@ -20,7 +20,7 @@ FORGETS = 0.015
 """Fraction of rationales without an answer at temperature 1."""
 STYLES = {"chain": 0.35, "recap": 0.3, "ahead": 0.2, "reverse": 0.15}
 LEADS = {
-    "chain": ("In order:", ""),
+    "chain": ("Let us think.", ""),
     "recap": ("First the days.", "Days:"),
     "ahead": ("Ahead first.", "Ahead, then back."),
     "reverse": ("In reverse:", "Backwards:"),
@@ -48,8 +48,7 @@ def write(question: str, rng: random.Random, *, kind: str = "cot", temperature: 
     if rng.random() < MISREADS * errs:
         walk = _misread(walk, rng)
     pen = _Pen(rng, slips=SLIPS * errs, is_plain=temperature <= 0, start=walk.start)
-    weights = [weight ** (1 / max(temperature, 0.05)) for weight in STYLES.values()]
-    style = rng.choices(list(STYLES), weights)[0]
+    style = _draw_style(rng, temperature)
     rationale = pen.rationale(walk, style)
     forgets = rng.random() < FORGETS * errs
     if kind == "answer":
@@ -75,6 +74,12 @@ def read_walk(text: str) -> Walk | None:
     if not any(event.sign for event in events):
         return None
     return Walk(int(start[1]) % RING, tuple(events))
+
+
+def _draw_style(rng: random.Random, temperature: float) -> str:
+    if temperature <= 0:
+        return max(STYLES, key=STYLES.__getitem__)
+    return rng.choices(list(STYLES), [weight ** (1 / max(temperature, 0.05)) for weight in STYLES.values()])[0]
 
 
 def _misread(walk: Walk, rng: random.Random) -> Walk:

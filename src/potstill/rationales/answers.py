@@ -22,7 +22,7 @@ from potstill.rationales.numbers import Number, numbers_in, parse_number, plain,
 from potstill.rationales.prose import Wanted, fold
 
 _YES_NO = {"yes": "yes", "true": "yes", "no": "no", "false": "no"}
-_SPELLED = re.compile(r"[^\W\d_](?:[\s-][^\W\d_]){2,}")
+_SPELLED = re.compile(r"[^\W\d_](?:[\s,-]+[^\W\d_]){2,}")
 """A word spelled letter by letter: g s s e."""
 _CALCULATION = re.compile(r"[\s$\d.,+*/x()-]+")
 
@@ -159,5 +159,5 @@ def _text(text: str) -> Answer | None:
     if not folded.strip():
         return None
     if _SPELLED.fullmatch(folded):
-        folded = re.sub(r"[\s-]", "", folded)
+        folded = re.sub(r"[\s,-]", "", folded)
     return Answer(folded, numbers=(number,) if number is not None else ())

@@ -5,7 +5,7 @@ Pure but for the template and demonstration files that `load_asking` reads; `pot
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from potstill.errors import PotstillError, TooManyFailures, shorten
@@ -28,9 +28,21 @@ class Asking:
     template: Template
     demonstrations: tuple[Demonstration, ...]
     seed: int
+    recorded: Callable[[str, str], int] | None = None
+    """With recorded rationales: how many there are for (problem id, kind)."""
+
+    def count(self, problem: Problem, kind: str) -> int:
+        """Return how many rationales a problem gets: n, or as many of them as are recorded."""
+        return self.config.n if self.recorded is None else min(self.config.n, self.recorded(problem.id, kind))
+
+    def total(self, problems: Iterable[Problem]) -> int:
+        """Return how many rationales all problems get."""
+        return sum(self.count(problem, kind) for problem in problems for kind in self.config.kinds)
 
     def request(self, problem: Problem, kind: str) -> Request:
-        """Return the request for one problem."""
+        """Return the request for one problem; for recorded rationales only what identifies them."""
+        if self.teacher_config.replay is not None:
+            return Request(model=self.teacher_config.model, problem_id=problem.id, kind=kind)
         return build_request(
             problem, kind, self.teacher_config, self.config, self.demonstrations,
             seed=self.seed, template=self.template,
@@ -54,7 +66,7 @@ def load_asking(teacher_config: TeacherConfig, config: SampleConfig, *, seed: in
         DataError: The demonstrations cannot be read.
     """
     template = load_template(config.template)
-    for kind in config.kinds:
+    for kind in config.kinds if teacher_config.replay is None else ():
         template.section(kind)
     demonstrations = load_demonstrations(config.demonstrations) if config.demonstrations is not None else []
     return Asking(teacher_config, config, template, tuple(demonstrations), seed)
@@ -65,8 +77,9 @@ def jobs(problems: Iterable[Problem], asking: Asking, done: Container[Key], tall
     size = asking.teacher_config.n
     for problem in problems:
         for kind in asking.config.kinds:
-            missing = [i for i in range(asking.config.n) if (problem.id, kind, i) not in done]
-            tally.rows_before += asking.config.n - len(missing)
+            count = asking.count(problem, kind)
+            missing = [i for i in range(count) if (problem.id, kind, i) not in done]
+            tally.rows_before += count - len(missing)
             for start in range(0, len(missing), size):
                 if tally.stopped_by is not None:
                     return

@@ -18,7 +18,8 @@ _OPTION_LABEL = re.compile(
 )
 _OWN_LABEL = re.compile(r"\s*([A-Za-z]+\s?\d+)\s*:")
 _START_LETTER = re.compile(
-    r"""^[\s*_`:"'“$\\\[{<]*(?:that\s+)?(?:(?:the\s+)?(?:option|choice|letter|answer)\s*)?(?:\\text\{)?[\s*_]*
+    r"""^[\s*_`:"'“$\\\[{<]*(?:that\s+)?
+    (?:(?:the|most\s+likely|likely|probably|clearly|definitely|simply)\s+)*(?:(?:option|choice|letter|answer)\s*)?(?:\\text\{)?[\s*_]*
     (?:\(\s*(?P<inner>[A-Za-z])\s*\)|(?P<bare>[A-Z])(?=[\s).:,*}\\"'$>]|$)|(?P<low>[a-z])(?=[).:]))""",
     re.VERBOSE | re.IGNORECASE,
 )
@@ -26,11 +27,12 @@ _LETTER_IN = re.compile(r"\(\s*([A-Za-z])\s*\)|\b(?:[Oo]ption|[Cc]hoice|[Aa]nswe
 _REASON = re.compile(r"\b(?:because|since|as|not|which|rather|while|but)\b|\.\s")
 _LISTED = re.compile(r"(?:,|\band\b|\bor\b|/|&)\s*\(([A-Za-z])\)|\s*(?:,|and|or|/|&)\s*([A-Z])\b(?![a-z'])")
 _CONCLUDES = re.compile(
-    r"^(?:[\W_]*)(?:so|therefore|thus|hence|in conclusion|overall|finally|this means|that means|at the end|this leaves|that leaves)\b"
-    r"|\b(?:answer|most likely|must be|correct|best)\b",
+    r"^(?:[\W_]*)(?:so|therefore|thus|hence|in conclusion|at the end|this leaves|that leaves)\b|\b(?:answer|most likely)\b",
     re.IGNORECASE,
 )
-_TERMINAL = re.compile(r"[.!?)\]}\"'*`”$]\s*$")
+_TERMINAL = re.compile(r"[.!?\"'*`”]\s*$")
+_CONDITIONAL = re.compile(r"^\W*(?:but\s+|however,?\s+)?if\b", re.IGNORECASE)
+_EITHER = re.compile(r"\b[A-Z]\s*,?\s*(?:or|and)\s+[A-Z]\b")
 
 
 def option_text(option: str) -> str:
@@ -77,7 +79,7 @@ def conclude_choice(body: str, wanted: Wanted) -> tuple[str | None, str]:
         if short:
             return short, ""
     last = last_sentence(body)
-    if not _CONCLUDES.search(last) or not _TERMINAL.search(last):
+    if not _CONCLUDES.search(last) or not _TERMINAL.search(last) or _CONDITIONAL.match(last):
         return None, "no_marker"
     answer = _mentioned_letter(last, wanted.options) or _mentioned_option(last, wanted.options)
     return answer or None, "" if answer else "no_marker"
@@ -130,7 +132,7 @@ def _exact_option(text: str, options: tuple[str, ...]) -> str | None:
 def _mentioned_letter(sentence: str, options: tuple[str, ...]) -> str | None:
     found = {(a or b or c).upper() for a, b, c in _LETTER_IN.findall(sentence.rstrip(" .*_`\"'"))}
     found &= set(letters(options))
-    if len(found) > 1:
+    if len(found) > 1 or _EITHER.search(sentence):
         return AMBIGUOUS
     return f"({found.pop().lower()})" if found and not NEGATION.search(sentence) else None
 

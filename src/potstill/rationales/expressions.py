@@ -29,13 +29,17 @@ _ASSIGNED = re.compile(
     r"^\s*(?:\(?[A-Za-z](?:_\{?\w+\}?)?'?(?:\([a-z](?:,[a-z])*\)|(?:,\s*[a-z])*)\)?|[A-Z]{2,3})\s*(?:=|∈|≈)\s*(?=.)"
 )
 _UNITS = re.compile(
-    r"(?<=[\d)}i])\s*(?:(?:square|cubic|per)\s+)?(?:[A-Za-z]{2,}(?:/[A-Za-z]+)?\.?(?:\s*\^\s*\{?[23]\}?)?(?:\s+|$))+$"
+    r"(?<=[\d)}i])\s*(?:(?:square|cubic|per)\s+)?(?:(?!pi\b|sqrt|sin|cos|tan|log|ln\b|exp\b|and\b|or\b)[A-Za-z]{2,}(?:/[A-Za-z]+)?\.?(?:\s*\^\s*\{?[23]\}?)?(?:\s+|$))+$"
 )
 _SINGLE_UNIT = re.compile(r"(?<=\d)\s+(?:m|g|h|s|L|cm|km|mm)(?:\^\{?[23]\}?)?$")
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d])")
 _GROUPED = re.compile(r"(?<=\d),(?:\\!\s*|[\u2009\u202f\u00a0])(?=\d{3})")
 _WORD = re.compile(r"[A-Za-zÀ-ÿ][A-Za-zÀ-ÿ'’. -]*")
 _FUNCTION = re.compile(r"(?:arc)?(?:sin|cos|tan|cot|sec|csc)|log|ln|exp|sqrt|pi")
+_TAGS = re.compile(r"</?[A-Za-z][^<>]*>|[<>]\s*$|^\s*<")
+_DAMAGE = (("\frac", "\\frac"), ("\text", "\\text"), ("\boxed", "\\boxed"), ("\times", "\\times"))
+"""LaTeX whose backslash a careless JSON or Python string has eaten: form feed + "rac" was a fraction."""
+_PROSE = re.compile(r"[A-Za-z]{3,}(?:\s+[A-Za-z]+){2,}|[A-Za-z]{12,}")
 _BASE = re.compile(r"([0-9A-F]+)_\{?(\d{1,2})\}?")
 _MIXED = re.compile(r"(?<![\w.)])(\d+)\s*\(\((\d+)\)/\((\d+)\)\)|(?<![\w.)])(\d+)\s+(\d+)/(\d+)(?![\w.])")
 _RATIO = re.compile(r"\d+(?:\.\d+)?(?:\s*:\s*\d+(?:\.\d+)?)+")
@@ -89,7 +93,9 @@ def read(text: str) -> Form | None:
 
 def clean(text: str) -> str:
     """Return `text` without LaTeX: fractions as `((a)/(b))`, roots as `sqrt(a)`, words and spaces plain."""
-    text = text.strip().replace("\\\\", "\\")
+    for damage, repair in _DAMAGE:
+        text = text.replace(damage, repair)
+    text = _TAGS.sub("", text).strip().replace("\\\\", "\\")
     text = text.replace("\\{", "⦃").replace("\\}", "⦄").replace("\\lbrace", "⦃").replace("\\rbrace", "⦄")
     text = text + "}" * max(0, text.count("{") - text.count("}"))
     text = (
@@ -133,6 +139,15 @@ def clean(text: str) -> str:
         text = text.replace("\\" + name, letter)
     text = text.replace("√", "sqrt").replace("²", "^2").replace("³", "^3").replace("infinity", "∞")
     return " ".join(text.split()).strip().rstrip(".,;: ").strip()
+
+
+def is_whole(form: Form) -> bool:
+    """Whether a form could be the answer of someone: not prose, nothing cut off, no program text."""
+    if form.kind != "unread":
+        return all(map(is_whole, form.items))
+    word = form.word
+    closed = all(word.count(left) == word.count(right) for left, right in ("()", "[]", "{}"))
+    return closed and not re.search(r"\(,?\)|\"|\+$", word) and not _PROSE.search(word)
 
 
 def same(a: Form, b: Form) -> bool | None:

@@ -21,7 +21,7 @@ _MARKER = re.compile(
     |(?P<hashes>^\s*\#{4}\s)|(?P<tag><answer>)
     |(?P<letter>^(?:A|Ans|Solution)\s*:[ \t])
     |(?P<heading>^\W*(?:the\s+)?(?:final|correct)\s+answer\W*$)
-    |(?P<phrase>(?:(?:\b|(?-i:(?<=[0-9a-z.)}\]%])(?=The\s)))
+    |(?P<phrase>(?<!\bif\s)(?<!\bwhether\s)(?:(?:\b|(?-i:(?<=[0-9a-z.)}\]%])(?=The\s)))
          (?:the|my|our|your|final|correct|right|numeric|numerical|exact|simplified|best|so|then|therefore|thus|hence)\s+
          (?:most\s+\w+\s+)?|^[\s>*_\#-]*)answers?\b(?!\s+(?:choices?|options?|key|sheet|questions?|this|these|it)\b)
        [^.\n:=?!]{0,80}?
@@ -40,6 +40,12 @@ _AFTERTHOUGHT = 200
 _BEFORE, _BEHIND = 48, 120
 """Characters around a hint in which its marker lies."""
 _NEXT_QUESTION = re.compile(r"^(?:Q|Question|Premise|Problem|Human|User|Instruction)\s*\d*\s*:", re.MULTILINE)
+_CUT = re.compile(
+    r"(?:[-+*/=<(\[{,;\\]|\b(?:the|an?|of|to|and|or|is|are|on|in|for|with|by|will|that|his|her|their))\s*$", re.IGNORECASE
+)
+_CONDITION = re.compile(
+    r"\bif\b[^.!?\n]{0,200},\s*(?:then\s+)?(?:(?:the|my|our)\s+)?(?:\w+\s+)?answers?\b[^.!?\n]*$", re.IGNORECASE
+)
 _THINK = "<think>", "</think>"
 _CALCULATOR = re.compile(r"<<[^<>]*>>")
 _LABELLED_START = re.compile(r"\s*(?:Q|Question|Premise|Problem)\s*\d*\s*:")
@@ -85,7 +91,7 @@ def find(text: str, wanted: Wanted, *, truncated: bool = False, bare: bool = Fal
             # "If you mean X, the answer is yes. Otherwise the answer is unclear": the later sentence takes the first back.
             blocked = blocked or said
             continue
-        if not answer:
+        if not answer or (said and wanted.type == "yesno" and _CONDITION.search(body, 0, len(body) - follows)):
             return Found(None, reason="ambiguous")
         if truncated and (follows > _AFTERTHOUGHT or (ends and _touches_end(span, answer))):
             return Found(None, reason="truncated")
@@ -94,7 +100,7 @@ def find(text: str, wanted: Wanted, *, truncated: bool = False, bare: bool = Fal
         answer = pick(body, wanted, body)
         if answer:
             return Found(answer, "whole")
-    if truncated or unfinished:
+    if truncated or unfinished or _is_cut(body):
         return Found(None, reason="truncated")
     if blocked:
         return Found(None, reason="unreadable")
@@ -193,6 +199,12 @@ def _braces(body: str, start: int) -> tuple[str | None, int]:
             if depth == 0:
                 return body[start:position], position + 1
     return None, len(body)
+
+
+def _is_cut(body: str) -> bool:
+    """Whether a text without a marker visibly stops in the middle: an operator, an open brace, a function word."""
+    last = body.rstrip().rsplit("\n", 1)[-1]
+    return _CUT.search(last) is not None or last.count("{") > last.count("}")
 
 
 def _touches_end(span: str, answer: str) -> bool:

@@ -14,6 +14,7 @@ from itertools import pairwise
 from potstill.rationales.numbers import Number, numbers_in, parse_number, plain, same, word_numbers_in
 from potstill.rationales.prose import Wanted, first_sentence, sentences
 
+AMBIGUOUS = ""
 Located = tuple[int, int, Number]
 
 _EQUALS = re.compile(
@@ -62,7 +63,7 @@ _REASON_FIRST = re.compile(r"^(?:(?:But|And|So|Now|Then)\s+)?(?:since|because|as
 _REASON_AFTER = re.compile(r",?\s+(?:since|because|where|given\s+that|considering)\s[^,]*", re.IGNORECASE)
 _ASIDE = re.compile(r"\s*\([^()]*\)")
 _OPEN_CALCULATION = re.compile(
-    r"(?:\s*\(?[A-Za-z/]+\)?){0,4}\s*(?:[-+*/]|plus\b|minus\b|times\b|multiplied\b|divided\b)\s*(?:the\s+)?[($]*\d|[^.]*=|\s*more\s+than\b"
+    r"(?:\s*\(?[A-Za-z/]+\)?){0,4}\s*(?:[-+*/]|plus\b|minus\b|times\b|multiplied\b|divided\b)\s*(?:the\s+)?[($]*\d|[^.]*=|\s*[-+*/(]\s*$|\s*more\s+than\b"
 )
 _SECOND_THOUGHT = re.compile(r"(?:\b(?:but|so|thus|i\.e\.|and\s+then|which|meaning)\b.*\d|\banother\b)", re.IGNORECASE)
 _POINTS_BACK = re.compile(r"^(?:So,?\s+|Thus,?\s+)?(?:This|That|These|It)\s+(?:is|are|was|\w+\s+is)\b(?!.*\b(?:not|\w+n't)\b)", re.IGNORECASE)
@@ -70,6 +71,8 @@ _CONCLUDING = re.compile(
     r"^\W*(?:so|therefore|thus|hence|this means|that means|in total|in all|altogether)\b|\b(?:left|remain\w*|in total|altogether)\W*$",
     re.IGNORECASE,
 )
+_TERMINAL = re.compile(r"[.!?)\]}$\"'*`”%]\s*$")
+_EQUATION_END = re.compile(r"=[^=]*\d[\d,.]*(?:\s*[A-Za-z°]+){0,3}\s*$")
 _ORDINAL = re.compile(r"\b(\d+)(?:st|nd|rd|th)\b")
 _UNKNOWN = re.compile(r"\d\s*[xyznabckpqrtuvw]\b(?!\s*[a-z])|\b[xyznabckpqrtuvw]\s*[-+*/]\s*\d|\d\s*[-+*/]\s*[xyznabckpqrtuvw]\b")
 
@@ -83,8 +86,10 @@ def pick_number(span: str, wanted: Wanted, body: str) -> str | None:
     parts = _EQUALS.split(text)
     if len(parts) > 1:
         text = next((part for part in reversed(parts) if re.search(r"\d", part)), text)
-    answer = _calculation(text) or _at_start(text)
-    return answer or stated(text, wanted, body) or _ordinal(text) or _one_word(text)
+    calculation = _calculation(text)
+    if calculation is not None:
+        return calculation
+    return _at_start(text) or stated(text, wanted, body) or _ordinal(text) or _one_word(text)
 
 
 def conclude_number(body: str, wanted: Wanted) -> tuple[str | None, str]:
@@ -96,6 +101,8 @@ def conclude_number(body: str, wanted: Wanted) -> tuple[str | None, str]:
     if not re.search(r"\d", text):
         word = None if _PROCEDURE.search(text) or text[-1:].isalnum() else _one_word(text, bare=False)
         return word, "" if word else "no_marker"
+    if not _TERMINAL.search(text) and not _EQUATION_END.search(text):
+        return None, "ambiguous"
     answer = stated(text.rstrip(". :"), wanted, body)
     if answer is None and not numbers_in(text):
         answer = None if _PROCEDURE.search(text) else _ordinal(text)
@@ -196,7 +203,10 @@ def _calculation(text: str) -> str | None:
     start = _LEAD.match(text)
     assert start is not None, "the lead may be empty"
     written = _BRACKETED.match(text) or _SUM.match(text, start.end())
-    return written[0].strip() if written is not None and parse_number(written[0]) is None else None
+    if written is None or parse_number(written[0]) is not None:
+        return None
+    # "65899 + 119, or 65918" and "(8 / 4) and (6 / 4)" state more than one value.
+    return AMBIGUOUS if re.search(r"\d", text[written.end() :]) else written[0].strip()
 
 
 def _at_start(text: str) -> str | None:

@@ -41,6 +41,9 @@ class Number:
         return render(self.value)
 
 
+_FLOAT_DECIMALS = 10
+"""Two numbers that are both written this long are floats, and floats differ in their last digits."""
+_CLOCK = re.compile(r"(\d{1,2}):00(?:\s*[ap]\.?m\.?)?|(\d{1,2})\s*[ap]\.?m\.?", re.IGNORECASE)
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d{1,2}(?:,\d{2})+,\d{3}(?!\d)|\d+)"
 _TOKEN = re.compile(
     rf"""(?<![A-Za-z0-9_.^\\])(?<!\d:)(?<!\d/)(?P<sign>-\s?(?=[$€£¥.\d]))?(?:[$€£¥]\s?)?(?P<inner>-(?=[.\d]))?
@@ -126,6 +129,9 @@ def parse_number(text: str) -> Number | None:
     match = _TOKEN.fullmatch(text) or _TOKEN.fullmatch("$" + text)
     if match is not None:
         return _from_match(match)
+    clock = _CLOCK.fullmatch(text)
+    if clock is not None:
+        return Number(Fraction(int(clock[1] or clock[2])))
     if text.startswith("+"):
         return parse_number(text[1:])
     word = _WORD_NUMBER.fullmatch(text)
@@ -228,6 +234,8 @@ def _rounds_to(rounded: Number, other: Number) -> bool:
     """Whether `rounded` is a float's spelling and `other` that value, exactly or rounded to two decimals or more."""
     if rounded.decimals is None or rounded.decimals < 6 or rounded.value == 0:
         return False
+    if (other.decimals or 0) >= _FLOAT_DECIMALS <= rounded.decimals:
+        return abs(rounded.value - other.value) <= Fraction(1, 10 ** (_FLOAT_DECIMALS - 1))
     places = rounded.decimals if other.decimals is None else min(rounded.decimals, other.decimals)
     if other.decimals is not None and other.decimals < 2:
         return False

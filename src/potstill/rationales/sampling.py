@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from potstill.errors import BudgetError, PotstillError, shorten
+from potstill.errors import BudgetError, DataError, PotstillError, shorten
 from potstill.files import Appender
 from potstill.messages import say
 from potstill.rationales.asking import Asking, Job, Tally, jobs, load_asking
@@ -100,7 +100,14 @@ async def _sample(
     progress: Callable[[Rationale], object] | None = None,
     failed_before: int = 0,
 ) -> AsyncGenerator[Rationale, None]:
-    planned = len(problems) * len(asking.config.kinds) * asking.config.n if isinstance(problems, Sequence) else None
+    asking = _fitted(asking, teacher)
+    planned = asking.total(problems) if isinstance(problems, Sequence) else None
+    if problems and planned == 0:
+        message = (
+            f"replay {asking.teacher_config.replay}: holds no {' or '.join(asking.config.kinds)} rationale for any of "
+            "the problems; their ids must be the problem_id of the recorded rows"
+        )
+        raise DataError(message)
     tally = Tally(asking.config.max_failed_frac, planned, failed_before)
 
     async def ask(job: Job) -> list[Rationale]:
@@ -122,6 +129,13 @@ async def _sample(
                     progress(rationale)
                 yield rationale
     tally.finish()
+
+
+def _fitted(asking: Asking, teacher: Teacher) -> Asking:
+    """Return an asking that wants no more of recorded rationales than there are."""
+    from potstill.teachers.replay import ReplayTeacher
+
+    return replace(asking, recorded=teacher.available) if isinstance(teacher, ReplayTeacher) else asking
 
 
 async def _ask(job: Job, teacher: Teacher, asking: Asking) -> list[Rationale]:
@@ -200,7 +214,11 @@ async def sample_to_file(
             teacher_config, ledger=ledger, budget=budget, seed=seed, endpoint=endpoint, run=run,
             retry_failed=retry_failed, on_event=lambda code, text: say(stage, text),
         ) as teacher:  # fmt: skip
-            progress = _progress(asking, len(problems), found, stage, teacher.meter)
+            total = _fitted(asking, teacher).total(problems)
+            asked = len(problems) * len(config.kinds) * config.n
+            if total < asked:
+                say(stage, f"{total} of {asked} rationales are recorded; the others are left out")
+            progress = _progress(asking, total, found, stage, teacher.meter)
             rows = _sample(problems, teacher, asking, done=found.done, failed_before=found.failed)
             with Appender(out) as appender, progress:
                 async with progress.ticking(), aclosing(rows):
@@ -304,8 +322,7 @@ def _today(problems: Sequence[Problem], asking: Asking, endpoint: str | None) ->
     return today
 
 
-def _progress(asking: Asking, n_problems: int, found: Found, stage: str, meter: Meter) -> Progress:
-    total = n_problems * len(asking.config.kinds) * asking.config.n
+def _progress(asking: Asking, total: int, found: Found, stage: str, meter: Meter) -> Progress:
     has_price = asking.teacher_config.price is not None
     return Progress(total, done=len(found.done), stage=stage, meter=meter, has_price=has_price)
 

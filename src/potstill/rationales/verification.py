@@ -12,6 +12,7 @@ Reasons: of NO_ANSWER `empty`, `refused`, `truncated`, `no_marker`, `ambiguous`,
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ from potstill.recipe import VerifyConfig
 from potstill.records import Problem, Rationale, Status, Verdict
 from potstill.streams import Stream, map_concurrent, stream
 
+_READABLE = re.compile(r"[\w()\[\]{}<>]")
 _MIN_FOR_FAILURES = 20
 """A fraction of failures over fewer rows says nothing."""
 
@@ -121,7 +123,7 @@ def _check(rationale: Rationale, problem: Problem, config: VerifyConfig) -> tupl
     if found.span is None:
         return _no_answer(rationale, found.reason), None
     answer = normalise(found.span, answer_type, problem.options, problem.labels)
-    if answer is None:
+    if answer is None or (answer.form is not None and not expressions.is_whole(answer.form)):
         return _no_answer(rationale, "unreadable", shorten(found.span, 80)), None
     if gold is None or problem.answer is None:
         return _unverified(rationale, "no_gold", answer=answer), None
@@ -150,19 +152,11 @@ def _compared(
 @lru_cache(maxsize=65536)
 def _gold(text: str, answer_type: str, options: tuple[str, ...], labels: tuple[str, ...]) -> Answer | None:
     answer = normalise(text, answer_type, options, labels)
-    if (
-        answer is not None
-        and answer.form is not None
-        and answer.form.kind == "unread"
-        and not _complete(answer.form.word)
-    ):
+    if answer is None or not _READABLE.search(answer.text):
+        return None
+    if answer.form is not None and not expressions.is_whole(answer.form):
         return None
     return answer
-
-
-def _complete(word: str) -> bool:
-    """Whether a text that was not understood is at least whole: no empty numerator, closed brackets."""
-    return "()" not in word and word.count("(") == word.count(")")
 
 
 def _against_unreadable_gold(rationale: Rationale, gold: str) -> Verdict:

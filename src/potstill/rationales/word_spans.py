@@ -32,6 +32,8 @@ def pick_yes_no(span: str, wanted: Wanted, body: str) -> str | None:
 def conclude_yes_no(body: str, wanted: Wanted) -> tuple[str | None, str]:
     del wanted
     parts = sentences(body)
+    if len(parts) > 1 and parts[-2].endswith("?"):
+        parts.pop()  # "Can a banana infect a human? No." answers a question of the author's own.
     for sentence in (*parts[-1:], *parts[:1]):
         match = _YES_NO_SENTENCE.match(sentence)
         if match is not None:
@@ -68,6 +70,8 @@ def conclude_label(body: str, wanted: Wanted) -> tuple[str | None, str]:
 def pick_text(span: str, wanted: Wanted, body: str) -> str | None:
     del wanted, body
     line = span.strip().split("\n")[0].strip()
+    if re.search(r"[\"”]\s*=\s*[\"“]", line):
+        line = re.split(r"=\s*", line)[-1]
     quoted = re.match(r"[\"“*`']+([^\"”*`']+)[\"”*`']+(?=[\s.,;]|$)", line)
     if quoted is not None:
         return quoted[1].strip()

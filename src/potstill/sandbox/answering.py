@@ -13,6 +13,7 @@ import gc
 import io
 import json
 import os
+import random
 import sys
 import types
 from collections.abc import Callable, Mapping
@@ -27,7 +28,8 @@ NOT_VALUES = (types.FunctionType, types.BuiltinFunctionType, types.ModuleType, t
 """A global `answer` that is a function is no answer."""
 # Taken before a program can replace them: a patched `str` must not change what an honest value is reported as.
 _str, _len, _type, _isinstance, _getattr, _exec = str, len, type, isinstance, getattr, exec
-_encode = json.JSONEncoder(ensure_ascii=True).encode
+_quoted = json.encoder.encode_basestring_ascii
+_bytes, _max = bytes, max
 _write, _exit = os.write, os._exit
 
 
@@ -45,13 +47,13 @@ class Sink(io.BufferedIOBase):
 
     def write(self, data: Any, /) -> int:
         """Take the bytes, or end the program when they are too many."""
-        part = bytes(data)
-        self.size += len(part)
+        part = _bytes(data)
+        self.size += _len(part)
         if self._keep:
-            self.parts.append(part[: max(0, self.limit - self.size + len(part))])
+            self.parts.append(part[: _max(0, self.limit - self.size + _len(part))])
         if self.size > self.limit:
             self._on_full()
-        return len(part)
+        return _len(part)
 
 
 def run_program(program: str, max_output_bytes: int, names: Mapping[str, Any]) -> NoReturn:
@@ -65,8 +67,10 @@ def run_program(program: str, max_output_bytes: int, names: Mapping[str, Any]) -
     printed: Any = io.TextIOWrapper(out, encoding="utf-8", errors="surrogatepass")  # type: ignore[type-var]
 
     def send(word: str, answer: str | None = None, kind: str | None = None, text: str = "") -> NoReturn:
-        result = {"word": word, "answer": answer, "type": kind, "error": text, "stdout": seen()}
-        data = _encode(result).encode("ascii")
+        fields = (("word", word), ("answer", answer), ("type", kind), ("error", text), ("stdout", seen()))
+        # Written out by hand: the encoder asks `isinstance(value, str)`, and `str` may be anything by now.
+        items = [f'"{name}": {"null" if value is None else _quoted(value)}' for name, value in fields]
+        data = ("{" + ", ".join(items) + "}").encode("ascii")
         try:
             while data:
                 data = data[_write(RESULT_FD, data) :]
@@ -126,6 +130,8 @@ def _run(program: str, names: Mapping[str, Any]) -> dict[str, Any]:
     values["__builtins__"] = builtins
     values.update(names)
     gc.enable()
+    # Here and not in the zygote: the module seeds itself anew after every fork.
+    random.seed(0)
     # The program gets CPython's thousand frames, not a thousand less ours.
     sys.setrecursionlimit(1000 + _depth())
     try:

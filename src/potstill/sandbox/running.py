@@ -88,6 +88,9 @@ class Sandbox:
 
     def _open_monty(self, stack: ExitStack) -> None:
         if self.config.tiers == "cpython":
+            if self.refused is not None:
+                message = f"sandbox.tiers is cpython, but {self.refused}"
+                raise SandboxError(message)
             return
         pool = MontyPool(self.config, self.workers, is_alone=self.refused is not None)
         try:

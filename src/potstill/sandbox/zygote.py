@@ -15,7 +15,6 @@ import gc
 import importlib
 import json
 import os
-import random
 import select
 import signal
 import struct
@@ -175,7 +174,6 @@ def _settle() -> None:
     builtins.quit = _sitebuiltins.Quitter("quit", "Ctrl-D")  # type: ignore[assignment]
     warnings.simplefilter("ignore")
     os.environ.clear()
-    random.seed(0)
     time.sleep = _sleep  # type: ignore[assignment]
     for name in ("potstill", "potstill.sandbox"):
         sys.modules.pop(name, None)

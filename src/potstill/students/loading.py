@@ -182,9 +182,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
         message = "student 'scratch': no training texts to make a tokenizer of; train on at least one example"
         raise StudentError(message)
     if vocab_size < 256 + len(SCRATCH_SPECIALS):
-        message = (
-            f"student.config.vocab_size: got {vocab_size}; a byte-level tokenizer needs at least {256 + len(SCRATCH_SPECIALS)}"
-        )
+        message = f"student.config.vocab_size: got {vocab_size}; a byte-level tokenizer needs at least {256 + len(SCRATCH_SPECIALS)}"
         raise ConfigError(message)
     bpe = ByteLevelBPETokenizer()
     bpe.train_from_iterator(

@@ -16,6 +16,7 @@ row, N target tokens, D hidden, V vocabulary.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import MethodType
@@ -23,6 +24,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from accelerate.utils import send_to_device
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from potstill.students.batching import Row
 from potstill.students.encoding import Ids
@@ -31,8 +35,11 @@ from potstill.students.losses import token_nll
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-Batch = dict[str, torch.Tensor]
-LAYOUT_KEYS = ("branch_ids", "row_ids")
+Batch = dict[str, Any]
+"""Tensors by name; `branches` is a list of (token ids [B, T], prompt numbers [B])."""
+LAYOUT_KEYS = ("prompt_ids", "row_ids")
+PASS_TOKENS = 128
+"""Padding that must be saved for another pass over branches to be worth its own cost (measured on one CPU core)."""
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-6}
 """Largest difference in nats per token at which the trial takes two layouts for the same, by the parameters' type:
 far above rounding, far below what a wrong mask or position does."""
@@ -71,9 +78,10 @@ def collate(rows: Sequence[Row], *, shared: bool, tasks: Sequence[str] = ()) -> 
 
 
 def _shared_inputs(rows: Sequence[Row], lengths_B: Any) -> Batch:
-    """Return prompts, left-padded [Q, P], branches without their last token, right-padded [B, T], and who owns whom.
+    """Return prompts, left-padded [Q, P], and branches without their last token, in parts of similar length.
 
-    `select` [N] are flat indices into [B, T + 1]: the prompt's last state, then the branch's states.
+    Each part has its tokens, right-padded [B, T], and the prompts [B] that they continue. `select` [N] are indices
+    into all states: the last one of every prompt, then those of each part, row by row.
     """
     index: dict[int, int] = {}
     prompts: list[Ids] = []
@@ -83,19 +91,42 @@ def _shared_inputs(rows: Sequence[Row], lengths_B: Any) -> Batch:
             prompts.append(row.example.prompt)
     owner_B = np.fromiter((index[id(row.example.prompt)] for row in rows), np.int64, len(rows))
     widths_Q = np.fromiter((len(prompt) for prompt in prompts), np.int64, len(prompts))
-    P, T = int(widths_Q.max()), int(lengths_B.max()) - 1
+    P = int(widths_Q.max())
     prompt_ids_QP = np.zeros((len(prompts), P), np.int64)
     for q, prompt in enumerate(prompts):
         prompt_ids_QP[q, P - len(prompt) :] = prompt
-    branch_ids_BT = np.zeros((len(rows), T), np.int64)
-    for b, row in enumerate(rows):
-        branch_ids_BT[b, : lengths_B[b] - 1] = row.example.target[:-1]
-    batch = {"prompt_ids": prompt_ids_QP, "branch_ids": branch_ids_BT, "owner": owner_B}
+    batch: Batch = {"prompt_ids": torch.from_numpy(prompt_ids_QP)}
     if (widths_Q < P).any():
-        batch["prompt_mask"] = (np.arange(P) >= P - widths_Q[:, None]).astype(np.int64)
-    real_BS = np.arange(T + 1) < lengths_B[:, None]
-    batch["select"] = np.flatnonzero(real_BS)
-    return {name: torch.from_numpy(value) for name, value in batch.items()}
+        batch["prompt_mask"] = torch.from_numpy((np.arange(P) >= P - widths_Q[:, None]).astype(np.int64))
+    select: list[Any] = [np.empty(0)] * len(rows)
+    parts, start = [], len(prompts)
+    for members in cut_by_length(lengths_B - 1):
+        T = int(lengths_B[members].max()) - 1
+        ids_BT = np.zeros((len(members), T), np.int64)
+        for place, b in enumerate(members):
+            length = lengths_B[b] - 1
+            ids_BT[place, :length] = rows[b].example.target[:-1]
+            first = start + place * T
+            select[b] = np.concatenate([owner_B[b : b + 1], np.arange(first, first + length)])
+        start += ids_BT.size
+        if T:
+            parts.append((torch.from_numpy(ids_BT), torch.from_numpy(owner_B[members])))
+    return batch | {"branches": parts, "select": torch.from_numpy(np.concatenate(select))}
+
+
+def cut_by_length(lengths_B: Any) -> list[Any]:
+    """Return the numbers of rows in parts of similar length: each is padded to its own longest row.
+
+    A part is cut in two while that saves more than another pass through the model costs.
+    """
+
+    def cut(ranked: Any) -> list[Any]:
+        lengths = lengths_B[ranked]
+        saved = (lengths[0] - lengths) * np.arange(len(ranked), 0, -1)
+        at = int(saved.argmax())
+        return [np.sort(ranked)] if saved[at] < PASS_TOKENS else [*cut(ranked[:at]), *cut(ranked[at:])]
+
+    return cut(np.argsort(-lengths_B, kind="stable"))
 
 
 def _row_inputs(rows: Sequence[Row], lengths_B: Any) -> Batch:
@@ -121,56 +152,52 @@ def target_nll(model: PreTrainedModel, batch: Batch, *, head: bool = True) -> to
             last hidden state.
     """
     body = _Body(model, head)
-    states = _shared_states(body, batch) if "branch_ids" in batch else _row_states(body, batch)
-    chosen_ND = states.flatten(0, 1).index_select(0, batch["select"])
+    states_SD = _shared_states(body, batch) if "prompt_ids" in batch else _row_states(body, batch)
+    chosen_ND = states_SD.index_select(0, batch["select"])
     return token_nll(model.get_output_embeddings() if head else torch.nn.Identity(), chosen_ND, batch["targets"])
 
 
 def _shared_states(body: _Body, batch: Batch) -> torch.Tensor:
-    """Return the states [B, T + 1, D] that predict a branch's tokens: its prompt's last one, then its own."""
-    from transformers import DynamicCache
-
-    prompts, branches, past = _inputs_of(batch)
-    cache = DynamicCache(config=body.model.config)
-    read = body(**prompts, past_key_values=cache, use_cache=True)
-    owner_B = batch["owner"]
-    last_B1D = read.states[:, -1:].index_select(0, owner_B)
-    if branches["input_ids"].shape[1] == 0:
-        return last_B1D
-    _repeat(read.cache, owner_B, past)
-    return torch.cat([last_B1D, body(**branches, past_key_values=read.cache, use_cache=True).states], 1)
-
-
-def _inputs_of(batch: Batch) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], int]:
-    """Return the model's inputs for the prompts and for the branches, and the number of prompts.
+    """Return all states that predict a branch's tokens [S, D]: each prompt's last one, then those of every part.
 
     Masks and positions are given only where prompts are padded: the model's own defaults are right otherwise, and
     attention without a mask is faster.
     """
-    prompt_ids_QP, branch_ids_BT, owner_B = batch["prompt_ids"], batch["branch_ids"], batch["owner"]
-    prompts, branches = {"input_ids": prompt_ids_QP}, {"input_ids": branch_ids_BT}
-    if "prompt_mask" in batch:
-        mask_QP, (B, T) = batch["prompt_mask"], branch_ids_BT.shape
-        prompts |= {"attention_mask": mask_QP, "position_ids": (mask_QP.cumsum(1) - 1).clamp_min(0)}
-        starts_B1 = mask_QP.sum(1)[owner_B, None]
-        branches["attention_mask"] = torch.cat([mask_QP[owner_B], mask_QP.new_ones(B, T)], 1)
-        branches["position_ids"] = starts_B1 + torch.arange(T, device=owner_B.device)
-    return prompts, branches, len(prompt_ids_QP)
+    mask_QP = batch.get("prompt_mask")
+    padding = (
+        {} if mask_QP is None else {"attention_mask": mask_QP, "position_ids": (mask_QP.cumsum(1) - 1).clamp_min(0)}
+    )
+    cache = DynamicCache(config=body.model.config)
+    read = body(input_ids=batch["prompt_ids"], **padding, past_key_values=cache, use_cache=True)
+    states = [read.states[:, -1]]
+    for ids_BT, owner_B in batch["branches"]:
+        if mask_QP is not None:
+            starts_B1 = mask_QP.sum(1)[owner_B, None]
+            padding = {
+                "attention_mask": torch.cat([mask_QP[owner_B], torch.ones_like(ids_BT)], 1),
+                "position_ids": starts_B1 + torch.arange(ids_BT.shape[1], device=ids_BT.device),
+            }
+        past = repeated(read.cache, owner_B)
+        states.append(body(input_ids=ids_BT, **padding, past_key_values=past, use_cache=True).states.flatten(0, 1))
+    return torch.cat(states)
 
 
-def _repeat(cache: Any, owner_B: torch.Tensor, Q: int) -> None:
-    """Give every branch a copy of its prompt's cache, through which gradients flow back."""
-    B = len(owner_B)
-    if B % Q == 0 and torch.equal(owner_B, torch.arange(Q, device=owner_B.device).repeat_interleave(B // Q)):
-        if B > Q:
-            cache.batch_repeat_interleave(B // Q)
-    else:
-        cache.batch_select_indices(owner_B)
+def repeated(cache: Any, owner_B: torch.Tensor) -> Any:
+    """Return a cache with a copy of its prompt's entries for every branch, through which gradients flow back."""
+    copied = copy.copy(cache)
+    copied.layers = [copy.copy(layer) for layer in cache.layers]
+    for layer in copied.layers:
+        if type(layer) in (DynamicLayer, DynamicSlidingWindowLayer):  # as batch_select_indices, with a fast backward
+            layer.keys, layer.values = (state.index_select(0, owner_B) for state in (layer.keys, layer.values))
+        else:
+            layer.batch_select_indices(owner_B)
+    return copied
 
 
 def _row_states(body: _Body, batch: Batch) -> torch.Tensor:
-    """Return the states [B, L, D] of one padded row per example."""
-    return body(input_ids=batch["row_ids"], attention_mask=batch["row_mask"], use_cache=False).states
+    """Return the states [B x L, D] of one padded row per example."""
+    states_BLD = body(input_ids=batch["row_ids"], attention_mask=batch["row_mask"], use_cache=False).states
+    return states_BLD.flatten(0, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,14 +261,14 @@ def choose_layout(model: Any, rows: Sequence[Row], *, want_shared: bool, checkpo
     with torch.no_grad(), _evaluating(model):
         rows = list(rows)
         device = next(model.parameters()).device
-        by_row = {key: value.to(device) for key, value in collate(rows, shared=False).items()}
+        by_row = send_to_device(collate(rows, shared=False), device)
         exact = target_nll(model, by_row, head=False)
         tolerance = TOLERANCE.get(next(model.parameters()).dtype, HALF_TOLERANCE)
         head = _agrees(lambda: target_nll(model, by_row, head=True), exact, tolerance)
         if not want_shared or checkpointing:
             reason = "gradient checkpointing keeps no cache" if want_shared else "train.shared_prompt is false"
             return Layout(shared=False, head=head, reason=reason)
-        by_prompt = {key: value.to(device) for key, value in collate(rows, shared=True).items()}
+        by_prompt = send_to_device(collate(rows, shared=True), device)
         if _agrees(lambda: target_nll(model, by_prompt, head=head), exact, tolerance):
             return Layout(shared=True, head=head)
         reason = f"{type(model).__name__} does not give the same loss over a shared cache"

@@ -105,8 +105,9 @@ class StudentTrainer(Trainer):  # type: ignore[misc]
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Return an estimate: six per parameter and token."""
-        names = ("prompt_ids", "branch_ids", "row_ids")
-        return int(self._flops_per_token * sum(inputs[name].numel() for name in names if name in inputs))
+        tokens = [inputs[name] for name in ("prompt_ids", "row_ids") if name in inputs]
+        tokens += [ids for ids, _ in inputs.get("branches", ())]
+        return int(self._flops_per_token * sum(ids.numel() for ids in tokens))
 
     def _track_num_input_tokens(self, inputs: dict[str, Any]) -> None:
         """Count target tokens in the field of the Trainer's state that survives a resume."""

@@ -260,9 +260,7 @@ class Job:
             "steps": state.global_step,
             "max_steps": state.max_steps,
             "best_step": state.best_global_step if self.split.problems else None,
-            "ended": f"{self.config.patience} evaluations without a better one"
-            if early
-            else "all steps",
+            "ended": f"{self.config.patience} evaluations without a better one" if early else "all steps",
             "curve": [{"step": row["step"], "loss": row["loss"]} for row in history if "loss" in row],
             "dev": [_dev_point(row) for row in history if "eval_accuracy" in row],
             "target_tokens_seen": state.num_input_tokens_seen,

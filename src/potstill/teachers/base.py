@@ -10,7 +10,6 @@ that kept failing) is a `Completion` that says so; exceptions are for what conce
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -39,9 +38,6 @@ CAPS = ("max_completion_tokens", "max_output_tokens")
 
 CUT_BEFORE_TEXT = "cut_before_text"
 """The reason of an empty completion whose tokens were all spent on reasoning: a higher cap may help."""
-
-_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
-"""`records.canonical_json`, made once: it runs for every request."""
 
 _CREDENTIAL_WORDS = ("authorization", "api-key", "apikey", "token", "secret", "cookie", "password")
 
@@ -98,7 +94,7 @@ class Request:
             "logprobs": self.logprobs,
             "extra": extra,
         }
-        digest = hashlib.sha256(_CANONICAL(["request", fields]).encode("utf-8", "surrogatepass"))
+        digest = hashlib.sha256(canonical_json(["request", fields]).encode("utf-8", "surrogatepass"))
         return "sha256:" + digest.hexdigest()[:32]
 
     def seed_of(self, index: int) -> int | None:

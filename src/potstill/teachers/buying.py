@@ -246,7 +246,8 @@ class BuyingTeacher:
         if isinstance(outcome, Reply):
             self._pace.succeeded()
         elif outcome.kind == "throttled":
-            self._pace.throttled(min(outcome.wait_s or 0.0, LONGEST_PAUSE_S), sent_at)
+            wait_s = outcome.wait_s or 0.0
+            self._pace.throttled(wait_s if wait_s <= LONGEST_PAUSE_S else 0.0, sent_at)  # a longer one ends the run
             self._tell("slowed", f"the server asks to slow down ({outcome.status}); sending less at a time")
         return outcome
 

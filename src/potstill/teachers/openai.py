@@ -161,7 +161,7 @@ def classify(cause: Exception, status: int | None) -> Failure:
     if isinstance(cause, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
         return Failure("unreachable", "connect", said)
     if isinstance(cause, TimeoutError):
-        return Failure("broken", "timeout", said, status, billed=True)
+        return Failure("broken", "timeout", "no answer within timeout_s", status, billed=True)
     if isinstance(cause, aiohttp.ClientPayloadError):
         return Failure("broken", "dropped", said, status, billed=status == 200)
     return Failure("broken", "disconnected", said, status, billed=status == 200)
