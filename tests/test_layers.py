@@ -12,7 +12,7 @@ LAYERS = [
      "rationales.expressions", "rationales.families", "rationales.filtering", "rationales.prompts",
      "rationales.progress", "students.mixing", "students.voting", "students.losses", "evaluation.statistics", "teachers.base",
      "evaluation.charts", "evaluation.golds", "evaluation.rows", "evaluation.tables"},
-    {"run", "teachers.*", "evaluation.datasets", "evaluation.sources", "miniature.*", "rationales.second_opinion"},
+    {"run", "sandbox.*", "teachers.*", "evaluation.datasets", "evaluation.sources", "miniature.*", "rationales.second_opinion"},
     {"rationales.sampling", "rationales.asking", "rationales.resuming", "rationales.verification", "students.*", "evaluation.grading", "evaluation.scoring",
      "verdicts"},
     {"arms", "pipeline", "evaluation.*", "commands.*", "cli", "__main__", "__init__"},

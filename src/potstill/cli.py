@@ -19,6 +19,7 @@ VERBS = {
     "demo": "run the embedded demonstration",
     "sample": "problems → rationales",
     "verify": "rationales + problems → verdicts",
+    "exec": "programs → one result line each, in the sandbox",
     "mix": "rationales + verdicts → training examples",
     "train": "examples → a student folder",
     "infer": "problems + student → predictions",
@@ -28,7 +29,14 @@ VERBS = {
     "serve": "an OpenAI-compatible endpoint on loopback: the embedded teacher",
     "doctor": "the environment: versions, endpoints, GPU, disk",
 }
-HOME = {"run": "running", "demo": "running", "show": "showing", "serve": "serving", "doctor": "serving"}
+HOME = {
+    "run": "running",
+    "demo": "running",
+    "show": "showing",
+    "serve": "serving",
+    "doctor": "serving",
+    "exec": "executing",
+}
 """Verb -> the module in `potstill.commands` that holds it; the stage verbs are in `stages`."""
 
 

@@ -4,11 +4,11 @@ import argparse
 import json
 
 import pytest
+from tests.sandbox.conftest import needs_isolation
 
 from potstill.cli import add_common
 from potstill.commands import executing
 from potstill.errors import ConfigError, DataError
-from tests.sandbox.conftest import needs_isolation
 
 ROWS = [{"id": "a", "program": "ans = 6 * 7"}, {"id": 2, "program": "1 / 0"}, {"program": "x = 1"}, {"id": "d"}]
 

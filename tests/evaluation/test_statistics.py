@@ -167,6 +167,19 @@ def test_several_seeds_are_compared_by_the_paired_bootstrap():
     assert back.difference == pytest.approx(-found.difference)
 
 
+def test_resamples_that_all_agree_do_not_pass_for_certainty():
+    """Nothing right in either system, or everything in one: wide intervals, and p of a sign test on the families."""
+    groups = [at // 2 for at in range(16)]
+    none = statistics.compare_marks(np.zeros(16), np.zeros(16), groups)
+    assert (none.difference, none.p) == (0.0, 1.0)
+    assert none.low < -0.2
+    assert none.high > 0.2
+    all_of_it = statistics.compare_marks(np.ones(16), np.zeros(16), groups)
+    assert all_of_it.difference == 1.0
+    assert all_of_it.low < 0.7
+    assert all_of_it.p == pytest.approx(2 / 2**8)
+
+
 def test_only_problems_scored_in_both_are_compared():
     """An unscored problem leaves both sides of a paired comparison."""
     found = statistics.compare_marks([1, 1, math.nan, 0], [0, 1, 1, math.nan])

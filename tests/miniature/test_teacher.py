@@ -52,7 +52,7 @@ def test_at_temperature_zero_it_repeats_itself_in_one_style():
     problems = draw_problems("dev", 200, 3)
     greedy = [set(texts(problem, n=3, temperature=0.0)) for problem in problems]
     assert all(len(written) == 1 for written in greedy)
-    assert all(text.startswith("In order:") for written in greedy for text in written)
+    assert all(text.startswith("Let us think.") for written in greedy for text in written)
     right = sum(is_right(*written, problem) for written, problem in zip(greedy, problems, strict=True))
     assert 0.88 < right / len(problems) < 1
 

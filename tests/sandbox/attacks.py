@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - programs are shown on one line each
 """Programs that a sandbox must stop, written for these tests: name -> (statuses that count as stopped, program).
 
 `{dir}` stands for a folder with a `secret.txt` that everyone may write, `{port}` and `{unix}` for a loopback port and an

@@ -31,7 +31,7 @@ def sandbox() -> Iterator[Sandbox]:
     """Both tiers, with short limits."""
     needs_isolation()
     pytest.importorskip("pydantic_monty", reason="tier 1 needs pydantic-monty: pip install 'potstill[sandbox]'")
-    with Sandbox(SandboxConfig(**SHORT, workers=2)) as opened:
+    with Sandbox(SandboxConfig(**SHORT, workers=1)) as opened:
         yield opened
 
 
@@ -39,5 +39,5 @@ def sandbox() -> Iterator[Sandbox]:
 def cpython() -> Iterator[Sandbox]:
     """Tier 2 alone: every program is CPython's."""
     needs_isolation()
-    with Sandbox(SandboxConfig(**SHORT, workers=2, tiers="cpython")) as opened:
+    with Sandbox(SandboxConfig(**SHORT, workers=1, tiers="cpython")) as opened:
         yield opened

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - programs are shown on one line each
 """Answer conventions, in the interface's order, the same in both tiers."""
 
 import pytest

@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from tests.sandbox.attacks import ATTACKS
 
 from potstill.sandbox.routing import choose_route
-from tests.sandbox.attacks import ATTACKS
 
 SECRET = "SAND" + "CASTLE-7"
 

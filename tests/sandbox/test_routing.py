@@ -56,8 +56,23 @@ def test_only_an_unused_numpy_import_is_taken_out(program, stripped):
 
 
 @pytest.mark.parametrize(
-    "unit", ["{a", "{", "\n", "def solution(", "key =", "import a,", "class  a ", "'", '"""', "'''", "\\'", " solution  ", "{a,b}"]
-)  # fmt: skip
+    "unit",
+    [
+        "{a",
+        "{",
+        "\n",
+        "def solution(",
+        "key =",
+        "import a,",
+        "class  a ",
+        "'",
+        '"""',
+        "'''",
+        "\\'",
+        " solution  ",
+        "{a,b}",
+    ],
+)
 def test_hostile_text_cannot_hold_the_host_up(unit):
     """Ten times the text costs no more than some ten times the work: no pattern backtracks."""
     small, large = (unit * (n // len(unit)) for n in (MAX_ROUTED // 10, MAX_ROUTED))

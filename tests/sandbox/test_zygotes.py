@@ -1,10 +1,10 @@
 """The zygote as seen from the host: what it inherits, what it proves, and what is accepted."""
 
 import pytest
+from tests.sandbox.conftest import SHORT, needs_isolation
 
 from potstill.recipe import SandboxConfig
 from potstill.sandbox.zygotes import Zygote, ZygoteDied, judge_isolation
-from tests.sandbox.conftest import SHORT, needs_isolation
 
 GOOD = {"isolation": "seccomp+landlock7+rlimit", "escapes": []}
 

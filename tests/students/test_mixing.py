@@ -58,6 +58,8 @@ def test_an_example_is_prompt_reasoning_marker_and_verified_answer():
         ("3 + 4 = 7. So the answer is: 7", "3 + 4 = 7."),
         ("3 + 4 = 7. Therefore, the final answer is 7.", "3 + 4 = 7."),
         ("3 + 4 = 7\n#### 7", "3 + 4 = 7"),
+        ("3 + 4 = <<3+4=7>>7\nA: 7", "3 + 4 = <<3+4=7>>7"),
+        ("A: 3 + 4 = 7.", "A: 3 + 4 = 7."),
         ("3 + 4 = 7.\n\n**Final Answer:** 7", "3 + 4 = 7."),
         ("3 + 4 = 7. <answer>7</answer>", "3 + 4 = 7."),
         ("3 + 4 = 7. The correct answer would be 7", "3 + 4 = 7."),
@@ -129,12 +131,13 @@ def test_answer_examples_come_from_gold_one_per_problem():
 
 
 def test_answer_examples_of_unlabelled_problems_are_the_teachers_majority():
-    """Label-only in the few-shot setting: the teacher's most frequent answer."""
+    """Label-only in the few-shot setting: the most frequent answer, of equally frequent ones the first sampled."""
     of = problem("p", None)
-    answers = ["5", "7", "7", None]
-    rows = [rationale(str(i), answer=a, status="UNVERIFIED", of=of, index=i) for i, a in enumerate(answers)]
-    [example] = mix(rows, MixConfig(kinds=("answer",)), problems=[of], filter=FilterConfig(keep="all"))
-    assert example.target == " So the answer is: 7"
+    for answers, winner in ((["5", "7", "7", None], "7"), (["7", "5", "5", "7"], "7"), ([None, "5", "7"], "5")):
+        rows = [rationale(str(i), answer=a, status="UNVERIFIED", of=of, index=i) for i, a in enumerate(answers)]
+        config, unfiltered = MixConfig(kinds=("answer",)), FilterConfig(keep="all")
+        [example] = mix(rows[::-1], config, problems=[of], filter=unfiltered)
+        assert example.target == f" So the answer is: {winner}"
 
 
 @settings(max_examples=25)

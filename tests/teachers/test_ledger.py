@@ -189,6 +189,18 @@ async def test_what_waits_together_is_committed_together(path):
         assert ledger.have("k", range(1000), 10) == set(range(1000))
 
 
+async def test_purchases_are_synced_to_disk_and_claims_spare_the_sync(path):
+    """A purchase must survive power loss; a claim need only be seen by the others."""
+    with Ledger(path) as ledger:
+        said = []
+        ledger._connection.set_trace_callback(said.append)
+        await ledger.claim("k", [0], 10)
+        assert [sql for sql in said if sql.startswith("pragma")] == ["pragma synchronous = normal"]
+        said.clear()
+        await ledger.store(entry(0), bought(0), LABELS)
+        assert [sql for sql in said if sql.startswith("pragma")] == ["pragma synchronous = full"]
+
+
 async def test_a_full_disk_is_said_to_everyone_who_waits_and_the_ledger_goes_on(path):
     """What cannot be stored is an error of that moment; freed space is used again."""
     with Ledger(path) as ledger:

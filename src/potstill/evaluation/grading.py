@@ -9,13 +9,13 @@ majority over its sampled ones. Nothing here judges a text (`potstill.rationales
 from __future__ import annotations
 
 import math
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from potstill.errors import DataError
+from potstill.messages import say
 from potstill.recipe import EvaluateConfig, VerifyConfig
 from potstill.records import Problem, Rationale, Status, Verdict
 
@@ -190,4 +190,4 @@ def _require_nearly_all(marks: Marks, where: str) -> None:
     if marks.missing > MAX_MISSING_FRAC * len(marks.right):
         message = f"{found}; at most {MAX_MISSING_FRAC:.0%} may be missing: finish `infer` for this system first"
         raise DataError(message)
-    warnings.warn(f"{found}; they are counted as unscored", stacklevel=3)
+    say("evaluate", f"{found}; they are counted as unscored")

@@ -114,7 +114,9 @@ def _hero(facts: Facts) -> Html:
     pair = headline(facts)
     drawn = sections.bars(facts, "test", "accuracy", "Percent of test problems right")
     if pair is None:
-        said = "No comparison of two systems yet." if facts.scores else "No scores yet: run `potstill evaluate`."
+        said = (
+            "No comparison of two systems yet." if facts.scores else "No scores yet: this run is not evaluated."
+        )
         left = element("div", element("p", said, class_="claim"))
     else:
         left = element("div", *_effect(facts, pair))
@@ -128,9 +130,10 @@ def _effect(facts: Facts, pair: Comparison) -> list[Html]:
         f"{pair.n:,} {pair.split} problems, {seeds} training seed{'s' if seeds > 1 else ''}",
     ]
     number = naming.minus(tables.signed(pair.difference))
+    shade = "effect unclear" if pair.low <= 0 <= pair.high else "effect"
     return [
         element("h2", _claim_title(facts, pair)),
-        element("p", number, element("small", "points"), class_="effect"),
+        element("p", number, element("small", "points"), class_=shade),
         element("p", *(join(element("span", part), " ") for part in sure), class_="certainty"),
         element("p", _claim(facts, pair), class_="claim"),
     ]

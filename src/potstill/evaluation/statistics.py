@@ -177,6 +177,8 @@ def paired_bootstrap(
     weights = _weights(first, groups, resamples, seed)
     spread = _resampled(first, weights, _generator(seed, 1)) - _resampled(second, weights, _generator(seed, 2))
     spread = spread[~np.isnan(spread)]
+    if spread.min() == spread.max():
+        return _compare_without_spread(first, second, weights.drawn.shape[1], confidence)
     below, above = int((spread <= 0).sum()), int((spread >= 0).sum())
     p = min(1.0, 2 * (min(below, above) + 1) / (len(spread) + 1))
     low, high = np.quantile(spread, [(1 - confidence) / 2, (1 + confidence) / 2])
@@ -288,6 +290,19 @@ def _compare_once(a: NDArray[np.bool_], b: NDArray[np.bool_], confidence: float)
     low, high, _ = newcombe(both, a_only, b_only, neither, confidence)
     difference = (a_only - b_only) / len(a)
     return Paired(difference, low, high, mcnemar(a_only, b_only), len(a), "exact McNemar; interval Newcombe")
+
+
+def _compare_without_spread(a: Matrix, b: Matrix, units: int, confidence: float) -> Paired:
+    """Compare where all resamples agree, which must not pass for certainty: as `units` independent problems."""
+    share_a, share_b = seed_mean(a), seed_mean(b)
+    low_a, high_a, _ = wilson(share_a * units, units, confidence)
+    low_b, high_b, _ = wilson(share_b * units, units, confidence)
+    difference = share_a - share_b
+    low = difference - math.hypot(share_a - low_a, high_b - share_b)
+    high = difference + math.hypot(high_a - share_a, share_b - low_b)
+    p = 1.0 if difference == 0 else mcnemar(units, 0)
+    name = "sign test; interval Newcombe (bootstrap without spread)"
+    return Paired(difference, max(-1.0, low), min(1.0, high), p, a.shape[1], name)
 
 
 def _corrected_phi(both: int, a_only: int, b_only: int, neither: int) -> float:

@@ -17,7 +17,6 @@ import os
 import random
 import re
 import time
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -204,27 +203,29 @@ def share_exact(model: Any, tokens_BT: torch.Tensor, weights_BT: torch.Tensor) -
     return float((is_right | (weights_BT[:, 1:] < 1.0)).all(1).float().mean())
 
 
-def overlap(sizes: Iterable[int], *, n_documents: int, n_problems: int, seed: int) -> list[dict[str, Any]]:
+def overlap(sizes: Sequence[int], *, n_documents: int, n_problems: int, seed: int) -> list[dict[str, Any]]:
     """Count how many distinct n-grams of questions and of targets occur in the pretraining text.
 
-    One row per size and kind: `question`, `rationale` (a teacher's text with its answer), and `both`, the n-grams that
-    span the border of a question and its target.
+    One row per size (at least 2) and kind: `question`, `rationale` (a teacher's text with its answer), and `border`,
+    the n-grams that begin in a question and end in its rationale.
     """
     rng = random.Random(f"overlap {seed}")
-    texts = ["".join(text for text, _ in corpus.draw_document(rng)) for _ in range(n_documents)]
-    pairs = []
+    wanted: dict[tuple[int, str], set[tuple[str, ...]]] = {}
     for problem in draw_problems("test", n_problems, seed):
-        pairs.append((_split(f"Q: {problem['question']}\nA:"), _split(f" {write(problem['question'], rng)}")))
-    found = []
-    for size in sizes:
-        seen = {gram for text in texts for gram in _grams(_split(text), size)}
-        spans = [(q[-(size - 1) :] + r[: size - 1]) if size > 1 else [] for q, r in pairs]
-        kinds = {"question": [q for q, _ in pairs], "rationale": [r for _, r in pairs], "both": spans}
-        for kind, sequences in kinds.items():
-            grams = Counter(gram for tokens in sequences for gram in _grams(tokens, size))
-            shared = sum(gram in seen for gram in grams)
-            found.append({"n": size, "of": kind, "distinct": len(grams), "shared_frac": shared / max(1, len(grams))})
-    return found
+        asked, written = _split(f"Q: {problem['question']}\nA:"), _split(f" {write(problem['question'], rng)}")
+        for size in sizes:
+            spans = asked[-(size - 1) :] + written[: size - 1]
+            for kind, tokens in (("question", asked), ("rationale", written), ("border", spans)):
+                wanted.setdefault((size, kind), set()).update(_grams(tokens, size))
+    missing = {size: set().union(*(grams for (n, _), grams in wanted.items() if n == size)) for size in sizes}
+    for _ in range(n_documents):
+        tokens = _split("".join(text for text, _ in corpus.draw_document(rng)))
+        for size in sizes:
+            missing[size].difference_update(_grams(tokens, size))
+    return [
+        {"n": size, "of": kind, "distinct": len(grams), "shared_frac": 1 - len(grams & missing[size]) / len(grams)}
+        for (size, kind), grams in wanted.items()
+    ]
 
 
 def _words() -> list[str]:

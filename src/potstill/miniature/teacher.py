@@ -18,9 +18,9 @@ SLIPS = 0.02
 """Fraction of reckoned steps that come out wrong at temperature 1."""
 FORGETS = 0.015
 """Fraction of rationales without an answer at temperature 1."""
-STYLES = {"chain": 0.35, "recap": 0.3, "ahead": 0.2, "reverse": 0.15}
+STYLES = {"chain": 0.45, "recap": 0.2, "ahead": 0.15, "reverse": 0.2}
 LEADS = {
-    "chain": ("Let us think.", ""),
+    "chain": ("Let us think.", "Let us think.", ""),
     "recap": ("First the days.", "Days:"),
     "ahead": ("Ahead first.", "Ahead, then back."),
     "reverse": ("In reverse:", "Backwards:"),
@@ -113,9 +113,9 @@ class _Pen:
             events = [event for event in events if event.sign]
         parts = [self._one_of(LEADS[style]), self._one_of((f"Start at {walk.start}.", f"The start is {walk.start}."))]
         if style == "recap":
-            recaps = [self._recap(event) for event in events]
-            parts += [f"{text}." for text, _ in recaps]
-            parts += [self._one_of(("So", "Now")), *(f"{self._step(*move)}." for _, move in recaps if move)]
+            recaps = [(event.day, *self._recap(event)) for event in events]
+            parts += [f"{text}." for _, text, _ in recaps]
+            parts += [self._one_of(("So", "Now")), *(f"{day}: {self._step(*move)}." for day, _, move in recaps if move)]
         else:
             for event in events:
                 text, move = self._recap(event)

@@ -23,7 +23,9 @@ _START_LETTER = re.compile(
     (?:\(\s*(?P<inner>[A-Za-z])\s*\)|(?P<bare>[A-Z])(?=[\s).:,*}\\"'$>]|$)|(?P<low>[a-z])(?=[).:]))""",
     re.VERBOSE | re.IGNORECASE,
 )
-_LETTER_IN = re.compile(r"\(\s*([A-Za-z])\s*\)|\b(?:[Oo]ption|[Cc]hoice|[Aa]nswer)\s+([A-Z])\b|(?:^|\s)([B-HJ-Z]|(?<=\bis\s)[AI]|(?<=\bbe\s)[AI])(?=[.,)>]?$)")
+_LETTER_IN = re.compile(
+    r"\(\s*([A-Za-z])\s*\)|\b(?:[Oo]ption|[Cc]hoice|[Aa]nswer)\s+([A-Z])\b|(?:^|\s)([B-HJ-Z]|(?<=\bis\s)[AI]|(?<=\bbe\s)[AI])(?=[.,)>]?$)"
+)
 _REASON = re.compile(r"\b(?:because|since|as|not|which|rather|while|but)\b|\.\s")
 _LISTED = re.compile(r"(?:,|\band\b|\bor\b|/|&)\s*\(([A-Za-z])\)|\s*(?:,|and|or|/|&)\s*([A-Z])\b(?![a-z'])")
 _CONCLUDES = re.compile(
@@ -68,7 +70,8 @@ def pick_choice(span: str, wanted: Wanted, body: str) -> str | None:
         if letter in letters(options) and _is_letter(text, start, options):
             rest = text[start.end() :].split("\n")[0]
             return AMBIGUOUS if _contradicts(rest, letter, options) or _lists(rest, letter) else f"({letter.lower()})"
-    return _mentioned_letter(sentence, options) or _mentioned_option(sentence, options)
+    letter = _mentioned_letter(sentence, options)
+    return letter if letter is not None else _mentioned_option(sentence, options)
 
 
 def conclude_choice(body: str, wanted: Wanted) -> tuple[str | None, str]:
@@ -81,7 +84,9 @@ def conclude_choice(body: str, wanted: Wanted) -> tuple[str | None, str]:
     last = last_sentence(body)
     if not _CONCLUDES.search(last) or not _TERMINAL.search(last) or _CONDITIONAL.match(last):
         return None, "no_marker"
-    answer = _mentioned_letter(last, wanted.options) or _mentioned_option(last, wanted.options)
+    answer = _mentioned_letter(last, wanted.options)
+    if answer is None:
+        answer = _mentioned_option(last, wanted.options, at_end=True)
     return answer or None, "" if answer else "no_marker"
 
 
@@ -123,7 +128,11 @@ def _folded(options: tuple[str, ...]) -> tuple[str, ...]:
 
 def _exact_option(text: str, options: tuple[str, ...]) -> str | None:
     written = fold(text.strip(" \n\t$*"))
-    hits = [i for i, (option, bare) in enumerate(zip(options, _folded(options), strict=True)) if written in (bare, fold(option))]
+    hits = [
+        i
+        for i, (option, bare) in enumerate(zip(options, _folded(options), strict=True))
+        if written in (bare, fold(option))
+    ]
     if not hits and options and own_label(options[0]):
         hits = [i for i, option in enumerate(options) if mentions(fold(first_sentence(text)), own_label(option))]
     return f"({letters(options)[hits[0]].lower()})" if len(hits) == 1 else None
@@ -137,13 +146,15 @@ def _mentioned_letter(sentence: str, options: tuple[str, ...]) -> str | None:
     return f"({found.pop().lower()})" if found and not NEGATION.search(sentence) else None
 
 
-def _mentioned_option(sentence: str, options: tuple[str, ...]) -> str | None:
-    """Return the one option whose text, or whose number, occurs in the sentence."""
+def _mentioned_option(sentence: str, options: tuple[str, ...], *, at_end: bool = False) -> str | None:
+    """Return the one option whose text, or whose number, occurs in the sentence, where `at_end` as its last words."""
     if not options or NEGATION.search(sentence):
         return None
     folded, texts = fold(sentence), _folded(options)
     hits = [i for i, text in enumerate(texts) if text and mentions(folded, text)]
     hits = [i for i in hits if not any(texts[i] != texts[j] and texts[i] in texts[j] for j in hits)]
+    if at_end and not all(folded.endswith(texts[i]) for i in hits):
+        return None
     if not hits:
         hits = _same_number(sentence, options)
     return f"({letters(options)[hits[0]].lower()})" if len(hits) == 1 else None

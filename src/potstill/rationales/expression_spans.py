@@ -65,11 +65,11 @@ def conclude_expression(body: str, wanted: Wanted) -> tuple[str | None, str]:
         inside = _inside(found[-1])
         if "=" in inside or _STATES.search(last[: found[-1].start()]):
             return _result(inside), ""
-    if "=" in last:
-        tail = last.rsplit("=", 1)[1].strip(" *$")
-        return (tail, "") if tail and len(tail.split()) <= 4 and "$" not in tail else (None, "no_marker")
     plain_last = plain(last)
     numbers = numbers_in(plain_last)
     if numbers and _ENDING.fullmatch(plain_last[numbers[-1][1] :]) and _STATES.search(plain_last[: numbers[-1][0]]):
         return plain_last[numbers[-1][0] : numbers[-1][1]].strip(), ""
+    tail = last.rsplit("=", 1)[1].strip(" *$") if "=" in last else ""
+    if tail and len(tail.split()) <= 4 and "$" not in tail:
+        return tail, ""
     return None, "no_marker"

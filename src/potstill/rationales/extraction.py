@@ -13,12 +13,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from potstill.rationales.numbers import parse_number, same
 from potstill.rationales.prose import Wanted
 from potstill.rationales.spans import conclude, pick
 
 _MARKER = re.compile(
     r"""(?P<box>\\(?:boxed|fbox)\s*\{)
-    |(?P<hashes>^\s*\#{4}\s)|(?P<tag><answer>)
+    |(?P<hashes>(?<!\#)\#{4}\s+(?=[-$\d(\\A-Za-z]))|(?P<tag><answer>)
     |(?P<letter>^(?:A|Ans|Solution)\s*:[ \t])
     |(?P<heading>^\W*(?:the\s+)?(?:final|correct)\s+answer\W*$)
     |(?P<phrase>(?<!\bif\s)(?<!\bwhether\s)(?:(?:\b|(?-i:(?<=[0-9a-z.)}\]%])(?=The\s)))
@@ -41,10 +42,13 @@ _BEFORE, _BEHIND = 48, 120
 """Characters around a hint in which its marker lies."""
 _NEXT_QUESTION = re.compile(r"^(?:Q|Question|Premise|Problem|Human|User|Instruction)\s*\d*\s*:", re.MULTILINE)
 _CUT = re.compile(
-    r"(?:[-+*/=<(\[{,;\\]|\b(?:the|an?|of|to|and|or|is|are|on|in|for|with|by|will|that|his|her|their))\s*$", re.IGNORECASE
+    r"(?:[-+*/=<(\[{,;\\]|\b(?:the|an?|of|to|and|or|is|are|on|in|for|with|by|will|that|his|her|their))\s*$",
+    re.IGNORECASE,
 )
 _CONDITION = re.compile(
-    r"\bif\b[^.!?\n]{0,200},\s*(?:then\s+)?(?:(?:the|my|our)\s+)?(?:\w+\s+)?answers?\b[^.!?\n]*$", re.IGNORECASE
+    r"\bif\b[^.!?\n]{0,200},[\"”]?\s*(?:then\s+)?(?:(?:the|my|our)\s+)?(?:\w+\s+)?answers?\b[^.!?\n]*$"
+    r"|\bwhether\b[^.!?\n]*\.\s+(?:(?:the|my|our)\s+)?answers?\b[^.!?\n]*$",
+    re.IGNORECASE,
 )
 _THINK = "<think>", "</think>"
 _CALCULATOR = re.compile(r"<<[^<>]*>>")
@@ -60,6 +64,18 @@ class Found:
     """marker, conclusion or whole: how it was found."""
     reason: str = ""
     """Without a span: empty, truncated, no_marker, ambiguous or unreadable."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    span: str
+    """The text that a marker points to."""
+    at_end: bool
+    """Whether it runs to the end of the body."""
+    follows: int
+    """Characters of the body after the marker."""
+    said: bool
+    """Whether the marker is a sentence, which a later sentence can take back."""
 
 
 def find(text: str, wanted: Wanted, *, truncated: bool = False, bare: bool = False) -> Found:
@@ -79,33 +95,54 @@ def find(text: str, wanted: Wanted, *, truncated: bool = False, bare: bool = Fal
         body = _CALCULATOR.sub("", body)
     if not body.strip():
         return Found(None, reason="empty")
-    unfinished = blocked = False
-    for span, ends, follows, said in _marked(body):
-        if not span.strip():
-            unfinished = unfinished or ends
-            continue
-        if said and blocked:
-            continue
-        answer = pick(span, wanted, body)
-        if answer is None:
-            # "If you mean X, the answer is yes. Otherwise the answer is unclear": the later sentence takes the first back.
-            blocked = blocked or said
-            continue
-        if not answer or (said and wanted.type == "yesno" and _CONDITION.search(body, 0, len(body) - follows)):
-            return Found(None, reason="ambiguous")
-        if truncated and (follows > _AFTERTHOUGHT or (ends and _touches_end(span, answer))):
-            return Found(None, reason="truncated")
-        return Found(answer, "marker")
-    if bare and not truncated:
-        answer = pick(body, wanted, body)
-        if answer:
-            return Found(answer, "whole")
-    if truncated or unfinished or _is_cut(body):
+    marked = _find_marked(body, wanted, truncated)
+    if marked is not None and (marked.span is not None or not bare):
+        return marked
+    if bare and not truncated and (answer := pick(body, wanted, body)):
+        return Found(answer, "whole")
+    if marked is not None:
+        return marked
+    if truncated or _is_cut(body):
         return Found(None, reason="truncated")
-    if blocked:
-        return Found(None, reason="unreadable")
     answer, reason = conclude(body, wanted)
     return Found(answer, "conclusion") if answer is not None else Found(None, reason=reason)
+
+
+def _find_marked(body: str, wanted: Wanted, truncated: bool) -> Found | None:
+    """Return what the last readable marker says; `None` where there is no marker at all."""
+    unfinished = blocked = False
+    for mark in _marks(body):
+        if not mark.span.strip():
+            unfinished = unfinished or mark.at_end
+            continue
+        if mark.said and blocked:
+            continue
+        answer = pick(mark.span, wanted, body)
+        if answer is None:
+            # "If you mean X, the answer is yes. Otherwise the answer is unclear": the later one takes the first back.
+            blocked = blocked or mark.said
+            continue
+        if not answer or _taken_back(mark, answer, wanted, body):
+            return Found(None, reason="ambiguous")
+        if truncated and (mark.follows > _AFTERTHOUGHT or (mark.at_end and _touches_end(mark.span, answer))):
+            return Found(None, reason="truncated")
+        return Found(answer, "marker")
+    if unfinished:
+        return Found(None, reason="truncated")
+    return Found(None, reason="unreadable") if blocked else None
+
+
+def _taken_back(mark: _Mark, answer: str, wanted: Wanted, body: str) -> bool:
+    """Whether a stated answer is conditional ("if ..., then the answer is yes") or followed by another number."""
+    if not mark.said:
+        return False
+    if wanted.type == "yesno":
+        return _CONDITION.search(body, 0, len(body) - mark.follows) is not None
+    after = body[len(body) - mark.follows :].partition("\n")[2]
+    if wanted.type != "number" or not after.strip():
+        return False
+    stated, later = parse_number(answer), parse_number(conclude(after, wanted)[0] or "")
+    return stated is not None and later is not None and not same(stated, later)
 
 
 def final_part(text: str) -> tuple[str | None, bool]:
@@ -126,21 +163,19 @@ def final_part(text: str) -> tuple[str | None, bool]:
     return text, False
 
 
-def _marked(body: str) -> Iterator[tuple[str, bool, int, bool]]:
-    """Yield, from the last marker to the first, the text after it, and about that text:
-
-    whether it runs to the end of the body, how many characters follow the marker, whether it is a sentence.
-    """
+def _marks(body: str) -> Iterator[_Mark]:
+    """Yield every marker's text, from the last marker to the first."""
     matches = _markers(body)
     for index in range(len(matches) - 1, -1, -1):
         match = matches[index]
+        follows = len(body) - match.end()
         if match["box"]:
-            yield *_box(body, matches, index), len(body) - match.end(), False
+            yield _Mark(*_box(body, matches, index), follows, said=False)
         elif match["tag"]:
             rest = body[match.end() :]
-            yield rest.split("</answer>")[0], "</answer>" not in rest, len(rest), False
+            yield _Mark(rest.split("</answer>")[0], "</answer>" not in rest, follows, said=False)
         else:
-            yield *_after(body, match.end()), len(body) - match.end(), match["phrase"] is not None
+            yield _Mark(*_after(body, match.end()), follows, said=match["phrase"] is not None)
 
 
 def _markers(body: str) -> list[re.Match[str]]:

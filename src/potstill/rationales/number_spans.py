@@ -12,7 +12,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 from potstill.rationales.numbers import Number, numbers_in, parse_number, plain, same, word_numbers_in
-from potstill.rationales.prose import Wanted, first_sentence, sentences
+from potstill.rationales.prose import NEGATION, Wanted, first_sentence, last_sentence, sentences
 
 AMBIGUOUS = ""
 Located = tuple[int, int, Number]
@@ -59,22 +59,33 @@ _PROCEDURE = re.compile(
     |\b(?:gives?|tells?|shows?|give)\s+(?:us\s+)?(?:the|how)\b(?!\s+\w+\s+of\s+\$?\d)|\bcalculations?\b""",
     re.VERBOSE | re.IGNORECASE,
 )
-_REASON_FIRST = re.compile(r"^(?:(?:But|And|So|Now|Then)\s+)?(?:since|because|as|given|if|when|after)\b[^,]*,\s*(?!\d)", re.IGNORECASE)
+_REASON_FIRST = re.compile(
+    r"^(?:(?:But|And|So|Now|Then)\s+)?(?:since|because|as|given|if|when|after)\b[^,]*,\s*(?!\d)", re.IGNORECASE
+)
 _REASON_AFTER = re.compile(r",?\s+(?:since|because|where|given\s+that|considering)\s[^,]*", re.IGNORECASE)
 _ASIDE = re.compile(r"\s*\([^()]*\)")
 _OPEN_CALCULATION = re.compile(
     r"(?:\s*\(?[A-Za-z/]+\)?){0,4}\s*(?:[-+*/]|plus\b|minus\b|times\b|multiplied\b|divided\b)\s*(?:the\s+)?[($]*\d|[^.]*=|\s*[-+*/(]\s*$|\s*more\s+than\b"
 )
 _SECOND_THOUGHT = re.compile(r"(?:\b(?:but|so|thus|i\.e\.|and\s+then|which|meaning)\b.*\d|\banother\b)", re.IGNORECASE)
-_POINTS_BACK = re.compile(r"^(?:So,?\s+|Thus,?\s+)?(?:This|That|These|It)\s+(?:is|are|was|\w+\s+is)\b(?!.*\b(?:not|\w+n't)\b)", re.IGNORECASE)
+_POINTS_BACK = re.compile(
+    r"^(?:So,?\s+|Thus,?\s+)?(?:This|That|These|It)\s+(?:is|are|was|\w+\s+is)\b(?!.*\b(?:not|\w+n't)\b)", re.IGNORECASE
+)
 _CONCLUDING = re.compile(
     r"^\W*(?:so|therefore|thus|hence|this means|that means|in total|in all|altogether)\b|\b(?:left|remain\w*|in total|altogether)\W*$",
     re.IGNORECASE,
 )
 _TERMINAL = re.compile(r"[.!?)\]}$\"'*`”%]\s*$")
 _EQUATION_END = re.compile(r"=[^=]*\d[\d,.]*(?:\s*[A-Za-z°]+){0,3}\s*$")
+_LESS_WORD = re.compile(
+    r"\b(?:less|fewer|lower|smaller|shorter|younger|cheaper|decrease\w*|los[est]\w*|below|under)\b", re.IGNORECASE
+)
+_LESS = re.compile(r"\d(?:\s+[A-Za-z]+){0,2}\s+(?:less|fewer|lower|smaller|shorter|younger|cheaper)\b")
+_QUOTES_GOLD = re.compile(r"\b(?:given|provided|expected|reference|listed)\s+(?:answer|solution)\b", re.IGNORECASE)
 _ORDINAL = re.compile(r"\b(\d+)(?:st|nd|rd|th)\b")
-_UNKNOWN = re.compile(r"\d\s*[xyznabckpqrtuvw]\b(?!\s*[a-z])|\b[xyznabckpqrtuvw]\s*[-+*/]\s*\d|\d\s*[-+*/]\s*[xyznabckpqrtuvw]\b")
+_UNKNOWN = re.compile(
+    r"\d\s*[xyznabckpqrtuvw]\b(?!\s*[a-z])|\b[xyznabckpqrtuvw]\s*[-+*/]\s*\d|\d\s*[-+*/]\s*[xyznabckpqrtuvw]\b"
+)
 
 
 def pick_number(span: str, wanted: Wanted, body: str) -> str | None:
@@ -103,10 +114,17 @@ def conclude_number(body: str, wanted: Wanted) -> tuple[str | None, str]:
         return word, "" if word else "no_marker"
     if not _TERMINAL.search(text) and not _EQUATION_END.search(text):
         return None, "ambiguous"
+    if _QUOTES_GOLD.search(text) or _reverses(text, wanted.question):
+        return None, "ambiguous"
     answer = stated(text.rstrip(". :"), wanted, body)
     if answer is None and not numbers_in(text):
         answer = None if _PROCEDURE.search(text) else _ordinal(text)
     return answer, "" if answer is not None else "ambiguous"
+
+
+def _reverses(text: str, question: str) -> bool:
+    """Whether a conclusion says "15 less" where the question did not ask for less: its sign is not the gold's."""
+    return _LESS.search(text) is not None and _LESS_WORD.search(last_sentence(question)) is None
 
 
 def _points_back(sentence: str) -> bool:
@@ -136,12 +154,12 @@ def stated(text: str, wanted: Wanted, body: str) -> str | None:
     if computed is not None:
         others = verbs or [item for item in found if item[2].value not in given]
         agreed = all(item[2].value == computed[2].value for item in others) and not word_numbers_in(text)
-        return _alone(text, found, computed) if agreed else None
+        return _alone(text, found, computed) if agreed and not NEGATION.search(text, 0, computed[0]) else None
     new = [item for item in found if item[2].value not in given]
     chosen = verbs or new
     if not chosen and _CONCLUDING.search(text):
         chosen = found if len({number.value for *_, number in found}) == 1 and _WEAK.search(text) else []
-    if given and len({number.value for *_, number in chosen}) == 1 and not _unmarked_end(text, chosen[0]):
+    if given and len({number.value for *_, number in chosen}) == 1 and not NEGATION.search(text, 0, chosen[0][0]):
         return _alone(text, found, chosen[0])
     return None
 
@@ -149,11 +167,6 @@ def stated(text: str, wanted: Wanted, body: str) -> str | None:
 @lru_cache(maxsize=4096)
 def _given(question: str) -> frozenset[Fraction]:
     return frozenset(number.value for *_, number in numbers_in(plain(question)))
-
-
-def _unmarked_end(text: str, item: Located) -> bool:
-    """Whether a number ends the text: one that was cut off would look the same."""
-    return item[1] >= len(text)
 
 
 def _following(pattern: re.Pattern[str], text: str, found: list[Located]) -> list[Located]:
@@ -170,7 +183,9 @@ def _single_statement(text: str, strong: list[Located]) -> bool:
     """Whether all but the last of several results only lead up to it: not "10 red, 3 + 4 = 7 blue and 6 green"."""
     for before, after in pairwise(strong):
         between = text[before[1] : after[0]]
-        if re.search(r",|\band\b|;", between) and not re.search(r"\b(?:so|then|thus|therefore|total|leav\w+|which|to\s+get|giv\w+|is|and\s+(?:get|then))\b", between):
+        if re.search(r",\s|\band\b|;", between) and not re.search(
+            r"\b(?:so|then|thus|therefore|total|leav\w+|which|to\s+get|giv\w+|is|and\s+(?:get|then))\b", between
+        ):
             return False
     return True
 

@@ -173,7 +173,9 @@ def _is_negative(match: re.Match[str]) -> bool:
     if sign is None:
         return False
     before = match.string[: match.start()].rstrip()
-    return before[-1:] in ("", "=", "(", "[", ":", ",", "$", "*", "/", "≈") or (sign == "-" and not before[-1].isdigit())
+    return before[-1:] in ("", "=", "(", "[", ":", ",", "$", "*", "/", "≈") or (
+        sign == "-" and not before[-1].isdigit()
+    )
 
 
 def _word_value(words: str) -> int | None:

@@ -7,6 +7,8 @@ import re
 from potstill.rationales.prose import NEGATION, Wanted, first_sentence, fold, last_sentence, mentions, sentences
 
 _TERMINAL = re.compile(r"[.!?)\]}\"'*`”$]\s*$")
+_TAKEN_BACK = re.compile(r"[^.!?]*\bbut\b[^.!?]*\b(?:not|\w+n['’]t)\b")
+"""As in "Yes, it is a word, but it is not a numeral", where the question was about both."""
 _QUOTED_RESULT = re.compile(r"\b(?:get|gets|gives?|is|be|form|forms|spells?)\s+[\"“]([^\"“”]+)[\"”]\W*$")
 YES_NO = {"yes": "yes", "no": "no", "true": "yes", "false": "no"}
 _YES_NO_START = re.compile(
@@ -24,7 +26,8 @@ def pick_yes_no(span: str, wanted: Wanted, body: str) -> str | None:
     start = _YES_NO_START.match(span)
     if start is not None:
         other = re.match(r"\W*(?:or|and|/)\W*(?:yes|no|true|false)\b", span[start.end() :], re.IGNORECASE)
-        return None if other else start[1]
+        taken_back = start[1].lower() in ("yes", "true") and _TAKEN_BACK.match(span[start.end() :])
+        return "" if other or taken_back else start[1]
     found = {word.lower() for word in re.findall(r"\b(yes|true|false)\b", first_sentence(span), re.IGNORECASE)}
     return found.pop() if len({YES_NO[word] for word in found}) == 1 and not NEGATION.search(span) else None
 

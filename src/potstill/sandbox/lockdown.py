@@ -61,7 +61,8 @@ def drop_privileges(must_read: str) -> str:
         header = struct.pack("<Ii", 0x20080522, 0)
         # Both halves of the capability sets, zero.
         ctypes.set_errno(0)
-        _libc.capset(header, bytes(24))
+        if _libc.capset(header, bytes(24)) != 0:
+            raise OSError(ctypes.get_errno(), "capset")
         return "root without capabilities"
     os.setgroups([])
     os.setresgid(NOBODY, NOBODY, NOBODY)

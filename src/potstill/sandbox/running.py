@@ -65,7 +65,9 @@ class Sandbox:
         )
         self.monty: MontyPool | None = None
         self.refused: str | None = is_supported() if self.config.tiers != "monty" else "sandbox.tiers is monty"
-        """Why tier 2 does not run; `None` while it does."""
+        """Why tier 2 does not run here at all; `None` where it may."""
+        self._broken: dict[bool, str] = {}
+        """Why the light (False) or the heavy (True) zygotes are refused: they failed to start as configured."""
         self.monty_missing: str | None = None
         self._lanes: queue.LifoQueue[Lane] = queue.LifoQueue()
         self._all = [Lane(self.config, withhold) for _ in range(self.workers)]
@@ -148,28 +150,32 @@ class Sandbox:
         """Let tier 2 decide, on a new zygote where one died under the program; twice is the program's doing."""
         heavy = route.engine == "zygote-heavy"
         for _ in range(2):
-            if self.refused is not None:
-                return self._without_cpython(said, code_hash)
+            if self._why_not(heavy=heavy) is not None:
+                break
             try:
                 zygote = lane.ready(heavy=heavy)
                 result = self._read(zygote, zygote.run(route.program, pot_names=route.is_pot), route, code_hash)
             except SandboxError as error:
-                self.refused = str(error)
+                self._broken[heavy] = str(error)
                 continue
             except ZygoteDied:
                 continue
             if not heavy and needs_packages(result, route):
                 return self._in_cpython(lane, route._replace(engine="zygote-heavy"), said, code_hash)
             return result
-        if self.refused is not None:
-            return self._without_cpython(said, code_hash)
+        why_not = self._why_not(heavy=heavy)
+        if why_not is not None:
+            return self._without_cpython(said, why_not, code_hash)
         return execution("crash", error="the sandbox's process died twice under this program", code_hash=code_hash)
 
-    def _without_cpython(self, said: Answered | None, code_hash: str) -> Execution:
+    def _why_not(self, *, heavy: bool) -> str | None:
+        return self.refused or self._broken.get(heavy)
+
+    def _without_cpython(self, said: Answered | None, why_not: str, code_hash: str) -> Execution:
         """Return what tier 1 found, where it is sure of it; else say why nothing ran."""
         if said is not None and said.word in ("timeout", "memory", "syntax", "error", "recursion", "forbidden"):
             return self._from_monty(said, code_hash)
-        return execution("unsupported", error=self.refused, code_hash=code_hash)
+        return execution("unsupported", error=why_not, code_hash=code_hash)
 
     def _read(self, zygote: Zygote, ended: Ended, route: Route, code_hash: str) -> Execution:
         word, own = judge(ended, self.config)
@@ -317,7 +323,7 @@ def describe_isolation(config: SandboxConfig | None = None) -> dict[str, Any]:
             heavy = sandbox.run("import sympy\nans = sympy.Rational(1, 2)")
             return {
                 "tier 1": sandbox.monty.isolation if sandbox.monty else sandbox.monty_missing or "not asked for",
-                "tier 2": tried.isolation or sandbox.refused,
+                "tier 2": tried.isolation or tried.error,
                 "packages": heavy.versions if heavy.ok else heavy.error,
             }
     except (SandboxError, MissingExtraError) as error:

@@ -175,6 +175,8 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
         StudentError: There is no text, or `vocab_size` does not hold the 256 bytes and 3 special tokens.
     """
     from tokenizers import ByteLevelBPETokenizer
+    from tokenizers.pre_tokenizers import Digits
+    from tokenizers.pre_tokenizers import Sequence as InTurn
     from transformers import PreTrainedTokenizerFast
 
     texts = list(texts)
@@ -182,14 +184,17 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
         message = "student 'scratch': no training texts to make a tokenizer of; train on at least one example"
         raise StudentError(message)
     if vocab_size < 256 + len(SCRATCH_SPECIALS):
-        message = f"student.config.vocab_size: got {vocab_size}; a byte-level tokenizer needs at least {256 + len(SCRATCH_SPECIALS)}"
+        least = 256 + len(SCRATCH_SPECIALS)
+        message = f"student.config.vocab_size: got {vocab_size}; a byte-level tokenizer needs at least {least}"
         raise ConfigError(message)
     bpe = ByteLevelBPETokenizer()
+    core = bpe._tokenizer
+    # Each digit is a token of its own: a number that training never showed is read and written like any other.
+    core.pre_tokenizer = InTurn([Digits(individual_digits=True), core.pre_tokenizer])
     bpe.train_from_iterator(
         texts, vocab_size=vocab_size, min_frequency=2, special_tokens=list(SCRATCH_SPECIALS), show_progress=False
     )
     pad, bos, eos = SCRATCH_SPECIALS
-    core = bpe._tokenizer
     return PreTrainedTokenizerFast(
         tokenizer_object=core, pad_token=pad, bos_token=bos, eos_token=eos, clean_up_tokenization_spaces=False
     )

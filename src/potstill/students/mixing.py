@@ -38,7 +38,7 @@ from potstill.records import Example, Problem, Rationale, Status, child_seed, co
 _MARKER = re.compile(
     r"(?:\b(?:so|therefore|thus|hence|consequently|accordingly|and)\b,?\s+)*(?:\bthe\s+)?(?:\b(?:final|correct|best|right)\s+)*"
     r"\banswer\b(?:\s+(?:to|for)\s+(?:the|this|your)\s+(?:question|problem))?\**\s*(?:is\b|would\s+be\b|must\s+be\b|:|=)\s*:?"
-    r"|^[ \t]*####|<answer>",
+    r"|^[ \t]*####|<answer>|(?<=\n)(?:A|Ans):[ \t]",
     re.IGNORECASE | re.MULTILINE,
 )
 _RUN_ON = re.compile(r"\n\s*(?:Q|Question)\s*:")
@@ -207,7 +207,7 @@ def _from(
 
 def _answer_examples(known: Mapping[str, Problem], rationales: Sequence[Rationale], config: MixConfig) -> list[Example]:
     """Return one label-only example per problem, from gold or else from the teacher's most frequent answer."""
-    votes: dict[str, Counter[str]] = defaultdict(Counter)
+    votes: dict[str, Counter[str]] = defaultdict(Counter)  # a tie goes to the answer of the lowest index
     for rationale in sorted(rationales, key=lambda r: (r.index, r.id)):
         problem = known.get(rationale.problem_id)
         if problem is not None and problem.answer is None and rationale.verdict is not None:

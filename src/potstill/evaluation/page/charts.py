@@ -171,7 +171,7 @@ def _bar(bar: Bar, axis: Axis, y: float) -> Html:
     label = _text(axis.start - 10, y + 5, _short(bar.label, 16), "label", anchor="end")
     if bar.value is None:
         return element("g", label, value)
-    length = max(1.0, axis.at(bar.value) - axis.start)
+    length = axis.at(bar.value) - axis.start
     shape = element("rect", x=axis.start, y=y - 8, width=length, height=16, class_=f"fill {bar.tone}")
     hint = element("title", bar.hint) if bar.hint else None
     return element("g", hint, shape, _whisker(axis, bar, y), label, value)

@@ -91,7 +91,7 @@ def _comparison_row(pair: Comparison, bounds: tuple[float, float]) -> Html:
         "tr",
         element("th", split_words(pair.split, pair.metric), scope="row"),
         *(element("td", number, class_="number") for number in measured),
-        element("td", drawn, class_="wide"),
+        element("td", drawn, class_="drawn wide"),
         *(element("td", number, class_="number") for number in sure),
         element("td", " / ".join(paths), class_="soft nowrap wide"),
         class_=None if is_clear else "unclear",
@@ -105,7 +105,8 @@ def drop_table(facts: Facts) -> Html:
         return element("p", "The filter has not run yet.", class_="lead")
     rows = [("dropped: " + reason.replace("_", " "), count) for reason, count in flow.dropped.most_common(12)]
     body = [_count_row(name, count, share(count, flow.sampled)) for name, count in [*rows, ("kept", flow.kept)]]
-    body.append(element("tr", element("th", "Training examples", colspan=3, scope="rowgroup"), class_="group"))
+    if flow.trained:
+        body.append(element("tr", element("th", "Training examples", colspan=3, scope="rowgroup"), class_="group"))
     for name, counts in _one_per_system(flow.trained).items():
         words = f"{system_words(facts, name)}, {counts.get('problems', 0):,} problems"
         body.append(_count_row(words, counts.get("examples", 0), ""))

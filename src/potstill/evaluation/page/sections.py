@@ -63,7 +63,6 @@ def what_was_run(facts: Facts) -> Html:
     asked = teacher.get("model") or teacher.get("replay") or teacher.get("base_url") or "none"
     arms = ", ".join(f"{name}" for name in (recipe.get("arms") or {})) or str(recipe.get("method") or "")
     seeds = int(recipe.get("n_seeds") or 1)
-    host = manifest.get("host") or {}
     versions = manifest.get("versions") or {}
     rows: list[tuple[str, Child]] = [
         ("Teacher", f"{asked}, {sample.get('n', '?')} samples per problem at temperature {_or(heat, 'default')}"),
@@ -74,7 +73,7 @@ def what_was_run(facts: Facts) -> Html:
         ("Seeds", f"{seeds} per system, base seed {recipe.get('seed', 0)}"),
         ("Began", manifest.get("created")),
         ("potstill", " ".join(str(part) for part in (versions.get("potstill"), manifest.get("git")) if part)),
-        ("Machine", ", ".join(str(p) for p in (host.get("system"), f"{host.get('cpus', '?')} cores") if p)),
+        ("Machine", _machine(manifest.get("host") or {})),
         ("Versions", ", ".join(f"{k} {v}" for k, v in versions.items() if k != "potstill") or None),
     ]
     items = [join(element("dt", name), element("dd", value)) for name, value in rows if value]
@@ -280,9 +279,20 @@ def _elapsed(began: str, ended: str) -> str:
     )
 
 
+def _machine(host: dict[str, Any]) -> str | None:
+    """Return system, architecture and cores; a kernel's full name may name a host and says nothing to a reader."""
+    if not host.get("system"):
+        return None
+    return f"{str(host['system']).split('-')[0]} {host.get('machine', '')}, {host.get('cpus', '?')} cores"
+
+
 def _filter_words(recipe: dict[str, dict[str, object]]) -> str:
     kept = (recipe.get("filter") or {}).get("keep")
-    words = {"correct": "rationales that reach the gold answer", "answered": "rationales with an answer", "all": "none"}
+    words = {
+        "correct": "keeps rationales that reach the gold answer",
+        "answered": "keeps rationales with an answer",
+        "all": "keeps all rationales",
+    }
     return words.get(str(kept), str(kept or "?"))
 
 
