@@ -252,7 +252,7 @@ def main() -> None:
         result = MEASURED[name](options.repeats)
         machine = {
             "system": platform.platform(), "cpus": os.cpu_count(), "python": platform.python_version(),
-            "load_before": before, "load_after": os.getloadavg()[0],
+            "load_before": before, "load_after": os.getloadavg()[0], "nice": os.nice(0),
         }  # fmt: skip
         result = {"name": name, "commit": commit, "machine": machine, "repeats": options.repeats, **result}
         RESULTS.mkdir(exist_ok=True)

@@ -1,6 +1,7 @@
 """The teacher that buys, against the real server: never twice, never nothing, never for ever."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -75,6 +76,17 @@ async def test_several_choices_are_topped_up_whatever_the_server_makes_of_n(serv
     stats = server.stats()
     assert (stats["billed_completions"], stats["dup_requests"], stats["requests"]) == (10, 0, requests)
     assert events == {"honour": [], "ignore": ["n_ignored"], "reject": ["n_rejected"]}[mode]
+
+
+async def test_a_server_that_ignores_n_is_remembered(raw_server, ledger):
+    """After the first short answer every completion is asked for by itself, under its own seed."""
+    url, raw = await raw_server(lambda head, body: http(200, GOOD))
+    async with opened(url, ledger, n=5) as teacher:
+        for question in ("a", "b"):
+            await teacher.complete(asking(question), range(5))
+    bodies = [json.loads(body) for _, body in raw.requests]
+    assert [body.get("n", 1) for body in bodies] == [5, *[1] * 9]
+    assert [body["seed"] for body in bodies[5:]] == [asking("b").seed_of(index) for index in range(5)]
 
 
 async def test_the_shares_of_a_request_for_several_sum_to_what_was_charged(server, ledger):

@@ -30,6 +30,20 @@ async def test_no_more_than_the_limit_are_in_flight_and_all_get_their_turn():
     assert pace.in_flight == 0
 
 
+async def test_what_is_received_and_not_yet_committed_is_bounded_too():
+    """A disk that stalls stops the sending before much can be lost."""
+    pace = Pace(2)
+    for _ in range(2):
+        await pace.enter(1)
+        pace.leave(is_uncommitted=True)
+    third = asyncio.create_task(pace.enter(1))
+    await asyncio.sleep(0)
+    assert pace.in_flight == 0
+    pace.committed()
+    await asyncio.wait_for(third, 5)
+    assert pace.in_flight == 1
+
+
 async def test_a_cancelled_waiter_takes_no_slot():
     """Neither before its turn nor in the moment of it."""
     pace = Pace(1)
@@ -128,6 +142,14 @@ async def test_a_budget_is_reserved_before_it_is_spent_and_what_was_not_used_ret
     budget.settle(ticket)
     with pytest.raises(BudgetError, match=r"budget.tokens: 90 of 100 used, the next may take 20.*raise the budget"):
         await budget.reserve(lambda: (20, 0.0))
+
+
+async def test_once_the_budget_is_reached_nothing_smaller_slips_in():
+    """It would be paid for while its caller is being stopped."""
+    budget = Budget(BudgetConfig(tokens=100), {})
+    for tokens in (200, 1):
+        with pytest.raises(BudgetError, match="the next may take 200"):
+            await budget.reserve(lambda tokens=tokens: (tokens, 0.0))
 
 
 async def test_what_was_spent_before_counts():

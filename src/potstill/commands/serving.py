@@ -62,11 +62,22 @@ def environment_facts(base_url: str | None) -> dict[str, Any]:
         "accelerator": accelerator(),
         "disk free": f"{shutil.disk_usage(Path.cwd()).free / 1e9:.1f} GB here",
         "ledger": f"{ledger} ({'exists' if ledger.exists() else 'not made yet'}, {file_system(ledger)})",
-        "sandbox": "none in this version: no program is run",
+        "sandbox": sandbox_state(),
     }
     if base_url:
         facts["endpoint"] = asyncio.run(endpoint_state(base_url))
     return facts
+
+
+def sandbox_state() -> str:
+    """Name the isolation that programs get on this machine, by the sandbox's own test of it."""
+    from importlib.util import find_spec
+
+    if find_spec("pydantic_monty") is None:
+        return "not installed (pip install 'potstill[sandbox]'); no program is run"
+    from potstill.sandbox.running import describe_isolation
+
+    return "; ".join(f"{name} {value}" for name, value in describe_isolation().items())
 
 
 def accelerator() -> str:

@@ -114,9 +114,7 @@ def _hero(facts: Facts) -> Html:
     pair = headline(facts)
     drawn = sections.bars(facts, "test", "accuracy", "Percent of test problems right")
     if pair is None:
-        said = (
-            "No comparison of two systems yet." if facts.scores else "No scores yet: this run is not evaluated."
-        )
+        said = "No comparison of two systems yet." if facts.scores else "No scores yet: this run is not evaluated."
         left = element("div", element("p", said, class_="claim"))
     else:
         left = element("div", *_effect(facts, pair))

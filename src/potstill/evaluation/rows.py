@@ -72,7 +72,7 @@ def read_row(where: str, row: Mapping[str, Any], config: SourceConfig, name: str
     for plain in ("fields", "media"):
         if isinstance(row.get(plain), dict if plain == "fields" else list):
             values[plain] = meta.pop(plain)
-    _set_question(values, row, columns["question"], meta, where)
+    _set_question(values, row, columns.get("question", config.columns.get("question", "question")), meta, where)
     gold = golds.as_gold(values.pop("answer", None), where)
     if gold is not None and (cut := golds.final_gold(gold)) != gold:
         meta.setdefault("gold_solution", gold)
@@ -97,7 +97,7 @@ def _column(ours: str, row: Mapping[str, Any], config: SourceConfig) -> str | No
     for column in _ALIASES.get(ours, (ours,)):
         if row.get(column) is not None and column not in taken and _fits(ours, row[column]):
             return column
-    return "question" if ours == "question" else None
+    return None
 
 
 def _fits(ours: str, value: Any) -> bool:
@@ -117,7 +117,8 @@ def _set_question(
     elif column == "instruction" and row.get("input"):
         question = f"{question}\n\n{row['input']}"
     if not isinstance(question, str) or not question.strip():
-        message = f"{where}: the question (column {column!r}) is {shorten(repr(question), 80)}; expected a text"
+        found = shorten(repr(question), 80) if column in row else f"missing (found {shorten(', '.join(row), 120)})"
+        message = f"{where}: the question (column {column!r}) is {found}; expected a text; correct the row"
         raise DataError(message)
     values["question"] = question
 

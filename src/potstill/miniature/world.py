@@ -45,7 +45,7 @@ OOD_JUMP = "{name} jumps {times} times {amount} {way} on {day}."
 SMALL = range(1, 16)
 LARGE = range(21, 100)
 SPLITS = ("train", "dev", "test", "ood")
-LARGE_FRAC = 0.35
+LARGE_FRAC = 0.2
 IDLE_FRAC = 0.25
 _BUCKETS = {"pretraining": range(8), "train": range(8, 11), "dev": range(11, 13), "test": range(13, 16)}
 

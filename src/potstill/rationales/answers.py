@@ -2,10 +2,10 @@
 
     text ──extract──► "$1,234.50" ──normalise──► Answer("1234.5") ──equal──► True | False | None
 
-Exact by design: no tolerance, no judge, no model. `None` from `extract` means that the text states no answer, `None`
-from `normalise` that a piece of text is no answer of that type, `None` from `equal` that the exact rules do not decide
-(expressions only). Finding the place in the text is `potstill.rationales.extraction`'s work, numbers and mathematics are
-read by `numbers` and `expressions`. Not covered: unit conversion, rounding to fewer digits, paraphrase.
+Exact by design: no tolerance, no judge, no model. `None` from `extract` means that the text states no answer, from
+`normalise` that a piece of text is no answer of that type, from `equal` that the exact rules do not decide
+(expressions only). Finding the place in the text is `potstill.rationales.extraction`'s work, numbers and mathematics
+are read by `numbers` and `expressions`. Not covered: unit conversion, rounding to fewer digits, paraphrase.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ import re
 from dataclasses import dataclass
 
 from potstill.rationales import expressions
-from potstill.rationales.algebra import NotAlgebra, parse
+from potstill.rationales.algebra import parse
 from potstill.rationales.choice_spans import letters, option_text, own_label
 from potstill.rationales.expressions import Form
 from potstill.rationales.extraction import find
 from potstill.rationales.numbers import Number, numbers_in, parse_number, plain, render, same
+from potstill.rationales.polynomials import NotAlgebra
 from potstill.rationales.prose import Wanted, fold
 
 _YES_NO = {"yes": "yes", "true": "yes", "no": "no", "false": "no"}

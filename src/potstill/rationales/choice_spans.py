@@ -29,7 +29,8 @@ _LETTER_IN = re.compile(
 _REASON = re.compile(r"\b(?:because|since|as|not|which|rather|while|but)\b|\.\s")
 _LISTED = re.compile(r"(?:,|\band\b|\bor\b|/|&)\s*\(([A-Za-z])\)|\s*(?:,|and|or|/|&)\s*([A-Z])\b(?![a-z'])")
 _CONCLUDES = re.compile(
-    r"^(?:[\W_]*)(?:so|therefore|thus|hence|in conclusion|at the end|this leaves|that leaves)\b|\b(?:answer|most likely)\b",
+    r"^(?:[\W_]*)(?:so|therefore|thus|hence|in conclusion|at the end|this leaves|that leaves)\b"
+    r"|\b(?:answer|most likely)\b",
     re.IGNORECASE,
 )
 _TERMINAL = re.compile(r"[.!?\"'*`”]\s*$")

@@ -15,6 +15,7 @@ _PROSE = re.compile(r",?\s+(?:where|because|since|which|when|for|so|if|as)\b")
 
 
 def pick_expression(span: str, wanted: Wanted, body: str) -> str | None:
+    """Return the mathematics, or the plain text, that a marked span holds."""
     del wanted, body
     text = span.strip().strip("*").strip()
     found = list(_MATH.finditer(text))

@@ -12,19 +12,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from potstill.rationales.algebra import NotAlgebra, Poly, difference, parse, primitive
+from potstill.rationales.algebra import parse
+from potstill.rationales.latex import clean
+from potstill.rationales.polynomials import NotAlgebra, Poly, difference, primitive
 
-_TEXT = r"\\(?:text|mbox|textbf|textit|textrm|textnormal|mathrm|mathbf|mathit|operatorname|hbox|bf|rm)\s*"
-_TEXT_GROUP = re.compile(_TEXT + r"\{([^{}]*)\}")
-_DEGREES = re.compile(r"\^\s*(?:\{\s*)?(?:\\circ|°|o\b)\s*\}?|\\degree\b|°|\s*\bdegrees?\b", re.IGNORECASE)
-_DROPPED = re.compile(
-    r"\\!|\\left(?![a-z])|\\right(?![a-z])|\\[bB]igg?[lr]?(?![a-z])|\\displaystyle|\\limits|\\phantom\{[^{}]*\}|\\[()\[\]]|\$|\*\*|\u200b|~"
-)
-_SPACES = re.compile(r"\\[,;:> ]|\\q?quad\b|\\ |\s+")
-_FRAC = re.compile(r"\\[dtc]?frac\s*")
-_SQRT = re.compile(r"\\sqrt\s*(?:\[\s*(\w+)\s*\])?\s*")
-_NAMES = re.compile(r"\\(pi|log|ln|sin|cos|tan|cot|sec|csc|arcsin|arccos|arctan|exp)\b")
-_GREEK = {"alpha": "α", "beta": "β", "theta": "θ", "lambda": "λ", "omega": "ω", "phi": "φ", "mu": "μ", "infty": "∞"}
 _ASSIGNED = re.compile(
     r"^\s*(?:\(?[A-Za-z](?:_\{?\w+\}?)?'?(?:\([a-z](?:,[a-z])*\)|(?:,\s*[a-z])*)\)?|[A-Z]{2,3})\s*(?:=|∈|≈)\s*(?=.)"
 )
@@ -33,12 +24,8 @@ _UNITS = re.compile(
 )
 _SINGLE_UNIT = re.compile(r"(?<=\d)\s+(?:m|g|h|s|L|cm|km|mm)(?:\^\{?[23]\}?)?$")
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d])")
-_GROUPED = re.compile(r"(?<=\d),(?:\\!\s*|[\u2009\u202f\u00a0])(?=\d{3})")
 _WORD = re.compile(r"[A-Za-zÀ-ÿ][A-Za-zÀ-ÿ'’. -]*")
 _FUNCTION = re.compile(r"(?:arc)?(?:sin|cos|tan|cot|sec|csc)|log|ln|exp|sqrt|pi")
-_TAGS = re.compile(r"</?[A-Za-z][^<>]*>|[<>]\s*$|^\s*<")
-_DAMAGE = (("\frac", "\\frac"), ("\text", "\\text"), ("\boxed", "\\boxed"), ("\times", "\\times"))
-"""LaTeX whose backslash a careless JSON or Python string has eaten: form feed + "rac" was a fraction."""
 _PROSE = re.compile(r"[A-Za-z]{3,}(?:\s+[A-Za-z]+){2,}|[A-Za-z]{12,}")
 _BASE = re.compile(r"([0-9A-F]+)_\{?(\d{1,2})\}?")
 _MIXED = re.compile(r"(?<![\w.)])(\d+)\s*\(\((\d+)\)/\((\d+)\)\)|(?<![\w.)])(\d+)\s+(\d+)/(\d+)(?![\w.])")
@@ -72,16 +59,6 @@ class Form:
         return f"{self.word[0]}{', '.join(inner)}{self.word[-1]}" if inner else self.word
 
 
-def balanced(text: str) -> bool:
-    """Whether every brace of `text` is closed: a cut-off LaTeX answer is not."""
-    depth = 0
-    for character in text.replace("\\{", "").replace("\\}", ""):
-        depth += (character == "{") - (character == "}")
-        if depth < 0:
-            return False
-    return depth == 0
-
-
 def read(text: str) -> Form | None:
     """Read an answer; `None` when nothing is left of it after clean-up. Unbalanced braces are closed at the end."""
     matrix = _MATRIX.search(text)
@@ -89,56 +66,6 @@ def read(text: str) -> Form | None:
         return _matrix(matrix)
     cleaned = clean(text)
     return _structured(cleaned) if cleaned else None
-
-
-def clean(text: str) -> str:
-    """Return `text` without LaTeX: fractions as `((a)/(b))`, roots as `sqrt(a)`, words and spaces plain."""
-    for damage, repair in _DAMAGE:
-        text = text.replace(damage, repair)
-    text = _TAGS.sub("", text).strip().replace("\\\\", "\\")
-    text = text.replace("\\{", "⦃").replace("\\}", "⦄").replace("\\lbrace", "⦃").replace("\\rbrace", "⦄")
-    text = text + "}" * max(0, text.count("{") - text.count("}"))
-    text = (
-        _GROUPED.sub(",", text.replace("{,}", ","))
-        .replace("\\%", "%")
-        .replace("\\$", "")
-        .replace("−", "-")
-        .replace("–", "-")
-    )
-    for _ in range(4):
-        text, count = re.subn(r"\\(?:boxed|fbox)\s*\{((?:[^{}]|\{[^{}]*\})*)\}", r"\1", text)
-        if not count:
-            break
-    text = _DEGREES.sub("", text)
-    text = _DROPPED.sub("", text)
-    text = _TEXT_GROUP.sub(r" \1 ", text)
-    text = _SPACES.sub(" ", text)
-    text = _arguments(text, _FRAC, 2)
-    text = _arguments(text, _SQRT, 1)
-    for source, plain in (
-        ("\\cdot", "*"),
-        ("\\times", "*"),
-        ("×", "*"),
-        ("·", "*"),
-        ("\\div", "/"),
-        ("÷", "/"),
-        ("π", "pi"),
-    ):
-        text = text.replace(source, plain)
-    for source, plain in (
-        ("\\cup", "∪"),
-        ("\\in ", "∈"),
-        ("\\pm", "±"),
-        ("\\approx", "≈"),
-        ("\\colon", ":"),
-        ("\\mid", "|"),
-    ):
-        text = text.replace(source, plain)
-    text = _NAMES.sub(r"\1 ", text)
-    for name, letter in _GREEK.items():
-        text = text.replace("\\" + name, letter)
-    text = text.replace("√", "sqrt").replace("²", "^2").replace("³", "^3").replace("infinity", "∞")
-    return " ".join(text.split()).strip().rstrip(".,;: ").strip()
 
 
 def is_whole(form: Form) -> bool:
@@ -225,43 +152,6 @@ def _same_based(a: Form, b: Form) -> bool | None:
 
 def _mixed_words(a: Form, b: Form) -> bool:
     return "word" in (a.kind, b.kind) and "value" in (a.kind, b.kind) and a.text == b.text
-
-
-def _arguments(text: str, command: re.Pattern[str], count: int) -> str:
-    """Rewrite each `command{a}{b}` or `command ab` as `((a)/(b))` or `sqrt(a)`, innermost last."""
-    for _ in range(50):
-        match = command.search(text)
-        if match is None:
-            return text
-        position, parts = match.end(), []
-        for _ in range(count):
-            while position < len(text) and text[position] == " ":
-                position += 1
-            part, position = _argument(text, position)
-            parts.append(part)
-        if count == 2:
-            written = f"(({parts[0]})/({parts[1]}))"
-        elif match[1] and match[1] != "2":
-            written = f"root_{match[1]}({parts[0]})"
-        else:
-            written = f"sqrt({parts[0]})"
-        text = text[: match.start()] + written + text[position:]
-    return text
-
-
-def _argument(text: str, position: int) -> tuple[str, int]:
-    if position >= len(text):
-        return "", position
-    if text[position] != "{":
-        command = re.compile(r"\\[a-z]+|sqrt\(\d+\)|.").match(text, position)
-        assert command is not None, "one character is always there"
-        return command[0], command.end()
-    depth = 0
-    for end in range(position, len(text)):
-        depth += (text[end] == "{") - (text[end] == "}")
-        if depth == 0:
-            return text[position + 1 : end], end + 1
-    return text[position + 1 :], len(text)
 
 
 def _structured(text: str) -> Form | None:

@@ -1,10 +1,10 @@
 """Where a text states its final answer: think blocks, run-on text, markers, the concluding sentence.
 
-`find` returns the piece of text that holds the answer, or the reason why there is none. Markers come first (`\\boxed{}`,
-`####`, `<answer>`, "the answer is", "Final answer:"): the last one that holds an answer of the wanted type counts. Only
-where there is no marker is the concluding sentence read. The strict side is chosen throughout: two answers are not one,
-a cut-off answer is none, and a text that never leaves its think block has said nothing. Pure; what an answer is worth is
-for `potstill.rationales.answers`.
+`find` returns the piece of text that holds the answer, or the reason why there is none. Markers come first
+(`\\boxed{}`, `####`, `<answer>`, "the answer is", "Final answer:"): the last one that holds an answer of the wanted
+type counts. Only where there is no marker is the concluding sentence read. The strict side is chosen throughout: two answers
+are not one, a cut-off answer is none, and a text that never leaves its think block has said nothing. Pure; what an
+answer is worth is for `potstill.rationales.answers`.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ def _marks(body: str) -> Iterator[_Mark]:
 
 def _markers(body: str) -> list[re.Match[str]]:
     """Return all markers in order; the full pattern runs only near a word that one contains (ten times faster)."""
-    found = {}
+    found: dict[int, re.Match[str]] = {}
     for hint in _HINT.finditer(body):
         start = max(body.rfind("\n", 0, hint.start()) + 1, hint.start() - _BEFORE)
         for match in _MARKER.finditer(body, start, hint.end() + _BEHIND):
@@ -204,7 +204,7 @@ def _after(body: str, start: int) -> tuple[str, bool]:
 
 def _box(body: str, matches: list[re.Match[str]], index: int) -> tuple[str, bool]:
     """Return the contents of a box, joined with those of boxes directly before it ("\\boxed{3} and \\boxed{5}")."""
-    contents, end = _braces(body, matches[index].end())
+    contents, _ = _braces(body, matches[index].end())
     if contents is None:
         return "", True
     start = matches[index].start()

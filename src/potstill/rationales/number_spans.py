@@ -72,7 +72,8 @@ _POINTS_BACK = re.compile(
     r"^(?:So,?\s+|Thus,?\s+)?(?:This|That|These|It)\s+(?:is|are|was|\w+\s+is)\b(?!.*\b(?:not|\w+n't)\b)", re.IGNORECASE
 )
 _CONCLUDING = re.compile(
-    r"^\W*(?:so|therefore|thus|hence|this means|that means|in total|in all|altogether)\b|\b(?:left|remain\w*|in total|altogether)\W*$",
+    r"^\W*(?:so|therefore|thus|hence|this means|that means|in total|in all|altogether)\b"
+    r"|\b(?:left|remain\w*|in total|altogether)\W*$",
     re.IGNORECASE,
 )
 _TERMINAL = re.compile(r"[.!?)\]}$\"'*`”%]\s*$")
@@ -134,9 +135,9 @@ def _points_back(sentence: str) -> bool:
 def stated(text: str, wanted: Wanted, body: str) -> str | None:
     """Return the number that a sentence states as its result; `None` where it states none, or where signs disagree.
 
-    Signs are, in this order: a phrase of result directly before the number ("= 36", "which gives 36"); equality with the
-    last value computed in the body ("= 36 ... so 36 are left"); a verb before the only number that is not the question's;
-    being that number.
+    Signs are, in this order: a phrase of result directly before the number ("= 36", "which gives 36"); equality with
+    the last value computed in the body ("= 36 ... so 36 are left"); a verb before the only number that is not the
+    question's; being that number.
     """
     text = _ASIDE.sub("", _REASON_AFTER.sub("", _REASON_FIRST.sub("", text, count=1), count=1))
     found = numbers_in(text)

@@ -57,7 +57,8 @@ _TOKEN = re.compile(
 )
 _PLAIN_INTEGER = re.compile(r"-?\d{1,15}")
 _WORD_NUMBER = re.compile(
-    rf"\b(?:{'|'.join([*_TENS, *_WORDS, 'hundred'])})(?:(?:-|\s+|\s+and\s+)(?:{'|'.join([*_TENS, *_WORDS, *_SCALES])}))*\b",
+    rf"\b(?:{'|'.join([*_TENS, *_WORDS, 'hundred'])})"
+    rf"(?:(?:-|\s+|\s+and\s+)(?:{'|'.join([*_TENS, *_WORDS, *_SCALES])}))*\b",
     re.IGNORECASE,
 )
 _CLEAN = re.compile(

@@ -1,9 +1,9 @@
 """math-verify as a second opinion on expressions, in a process of its own that may hang, crash or eat memory.
 
-math-verify cannot run in threads, stops itself by SIGALRM, turns exceptions into "not equal" and is not symmetric. So it
-runs alone in a worker process (`potstill.rationales.second_opinion_worker`): one JSON line in, one JSON line out, never
-a pickled object; a worker that does not answer in time, or dies, is killed and replaced. Started at the first question
-only. `equal=None` with an error means that there is no opinion, which is never "wrong".
+math-verify cannot run in threads, stops itself by SIGALRM, turns exceptions into "not equal" and is not symmetric. So
+it runs alone in a worker process (`potstill.rationales.second_opinion_worker`): one JSON line in, one JSON line out,
+never a pickled object; a worker that does not answer in time, or dies, is killed and replaced. Started at the first
+question only. `equal=None` with an error means that there is no opinion, which is never "wrong".
 """
 
 from __future__ import annotations

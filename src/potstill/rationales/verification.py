@@ -1,9 +1,9 @@
 """Verdicts: is the final answer of a rationale the gold answer of its problem?
 
-Rationale + Problem -> Verdict with one of five statuses. Only `CORRECT` and `WRONG` judge the reasoning; `NO_ANSWER` is
-the author's own failure to state one; whatever prevents *us* from checking (no gold answer, a gold answer that cannot be
-read, a check that broke, a text that was never delivered) is `UNVERIFIED` and never counts against the author. What is
-checked is the final answer alone: a wrong derivation that ends in the right answer is `CORRECT`.
+Rationale + Problem -> Verdict with one of five statuses. Only `CORRECT` and `WRONG` judge the reasoning; `NO_ANSWER`
+is the author's own failure to state one; whatever prevents *us* from checking (no gold answer, a gold answer that
+cannot be read, a check that broke, a text that was never delivered) is `UNVERIFIED`, never counted against the author.
+What is checked is the final answer alone: a wrong derivation that ends in the right answer is `CORRECT`.
 
 Reasons: of NO_ANSWER `empty`, `refused`, `truncated`, `no_marker`, `ambiguous`, `unreadable`; of UNVERIFIED `no_gold`,
 `gold_unreadable`, `not_sampled`, `unsupported_kind`, `undecided`, `second_opinion_failed`, `check_failed`,
@@ -22,6 +22,7 @@ from potstill.errors import TooManyFailures, shorten
 from potstill.rationales import expressions
 from potstill.rationales.answers import Answer, equal, normalise
 from potstill.rationales.extraction import Found, find
+from potstill.rationales.latex import balanced
 from potstill.rationales.prose import Wanted
 from potstill.rationales.second_opinion import SecondOpinion
 from potstill.recipe import VerifyConfig
@@ -141,7 +142,7 @@ def _compared(
     if result is None:
         verdict = _unverified(rationale, "undecided", f"gold {shorten(gold_text, 80)}", answer)
         return verdict, Undecided(gold_text, span)
-    if not result and answer_type == "expression" and not expressions.balanced(gold_text):
+    if not result and answer_type == "expression" and not balanced(gold_text):
         return _unverified(
             rationale, "gold_unreadable", f"gold {shorten(repr(gold_text), 80)} is cut off", answer
         ), None
@@ -160,7 +161,7 @@ def _gold(text: str, answer_type: str, options: tuple[str, ...], labels: tuple[s
 
 
 def _against_unreadable_gold(rationale: Rationale, gold: str) -> Verdict:
-    """Judge against a gold answer that is not of its type: the same text proves an answer right, nothing proves it wrong."""
+    """Judge against a gold answer that is not of its type: the same text is right, nothing is wrong."""
     found = _find(rationale, Wanted("text"))
     if gold.strip() in (rationale.text.strip(), found.span):
         return Verdict(rationale_id=rationale.id, status=Status.CORRECT, answer=gold, reason="exact")

@@ -12,16 +12,19 @@ _TAKEN_BACK = re.compile(r"[^.!?]*\bbut\b[^.!?]*\b(?:not|\w+n['’]t)\b")
 _QUOTED_RESULT = re.compile(r"\b(?:get|gets|gives?|is|be|form|forms|spells?)\s+[\"“]([^\"“”]+)[\"”]\W*$")
 YES_NO = {"yes": "yes", "no": "no", "true": "yes", "false": "no"}
 _YES_NO_START = re.compile(
-    r"^[\s*_`:\"'“$\\(\[{]*(?:\\text\{)?(?:that\s+|therefore,?\s+|so,?\s+|thus,?\s+|hence,?\s+)*[\"'“*]*(yes|no|true|false)\b(?![-'’])(?!\s+(?:one|matter|reason|evidence|way|longer)\b)",
-    re.IGNORECASE,
+    r"""^[\s*_`:"'“$\\(\[{]*(?:\\text\{)?(?:that\s+|therefore,?\s+|so,?\s+|thus,?\s+|hence,?\s+)*["'“*]*
+    (yes|no|true|false)\b(?![-'’])(?!\s+(?:one|matter|reason|evidence|way|longer)\b)""",
+    re.IGNORECASE | re.VERBOSE,
 )
 _YES_NO_SENTENCE = re.compile(
-    r"^(?:(?:so|therefore|thus|hence|in conclusion|overall|in short|finally|to answer (?:the|your|this) question)\b[,:]?\s+)*\W*(yes|no|true|false)\b(?=\s*[,.;:!*\"”]|\s*$)",
+    r"^(?:(?:so|therefore|thus|hence|in conclusion|overall|in short|finally|to answer (?:the|your|this) question)"
+    r"\b[,:]?\s+)*\W*(yes|no|true|false)\b(?=\s*[,.;:!*\"”]|\s*$)",
     re.IGNORECASE,
 )
 
 
 def pick_yes_no(span: str, wanted: Wanted, body: str) -> str | None:
+    """Return the yes, no, true or false that a marked span begins with; `""` where it says both."""
     del wanted, body
     start = _YES_NO_START.match(span)
     if start is not None:
@@ -33,6 +36,7 @@ def pick_yes_no(span: str, wanted: Wanted, body: str) -> str | None:
 
 
 def conclude_yes_no(body: str, wanted: Wanted) -> tuple[str | None, str]:
+    """Return (word, "") where the last or the first sentence begins with yes or no, or (None, reason)."""
     del wanted
     parts = sentences(body)
     if len(parts) > 1 and parts[-2].endswith("?"):
@@ -45,6 +49,7 @@ def conclude_yes_no(body: str, wanted: Wanted) -> tuple[str | None, str]:
 
 
 def pick_label(span: str, wanted: Wanted, body: str) -> str | None:
+    """Return the label that a marked span is, or the only one that it mentions."""
     del body
     folded = fold(span.strip(" *_`\"'$().{}"))
     exact = [label for label in wanted.labels if fold(label) == folded]
@@ -65,12 +70,14 @@ def _mentioned_label(sentence: str, labels: tuple[str, ...]) -> str | None:
 
 
 def conclude_label(body: str, wanted: Wanted) -> tuple[str | None, str]:
+    """Return (label, "") where the last sentence mentions exactly one, or (None, reason)."""
     last = last_sentence(body)
     answer = _mentioned_label(last, wanted.labels) if _TERMINAL.search(last) else None
     return answer, "" if answer is not None else "no_marker"
 
 
 def pick_text(span: str, wanted: Wanted, body: str) -> str | None:
+    """Return what a marked span quotes, or its first sentence."""
     del wanted, body
     line = span.strip().split("\n")[0].strip()
     if re.search(r"[\"”]\s*=\s*[\"“]", line):
