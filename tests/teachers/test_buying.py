@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -95,6 +96,24 @@ async def test_the_shares_of_a_request_for_several_sum_to_what_was_charged(serve
         found = await teacher.complete(asking("q"), range(5))
     tokens = sum(c.usage["prompt_tokens"] + c.usage["completion_tokens"] for c in found)
     assert tokens == teacher.meter.tokens == server.stats()["billed_tokens"]
+
+
+async def test_nothing_is_acknowledged_before_it_is_committed(server, ledger):
+    """While another process holds the file, the answer is there and its slot is free, and the caller still waits."""
+    server.begin(latency=0.3)
+    async with opened(server.url, ledger, max_concurrency=1) as teacher:
+        asked = asyncio.create_task(teacher.complete(asking("q"), [0]))
+        while not teacher.meter.in_flight:
+            await asyncio.sleep(0.005)
+        other = sqlite3.connect(ledger.path, isolation_level=None)
+        other.execute("begin immediate")
+        while teacher.meter.in_flight:
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(0.1)
+        assert not asked.done()
+        other.execute("rollback")
+        other.close()
+        assert (await asked)[0].finish == "stop"
 
 
 async def test_two_callers_of_one_completion_share_one_purchase(server, ledger):

@@ -234,6 +234,13 @@ async def test_spending_is_counted_per_run(path):
     assert summarise(path)["requests"] == 3
 
 
+async def test_spending_includes_what_is_still_on_its_way_to_the_disk(path):
+    """An attempt is noted without waiting; the sum waits for it."""
+    with Ledger(path) as ledger:
+        ledger.note(entry(0, outcome="malformed_json"), LABELS)
+        assert ledger.spent("run")["money"] == 0.5
+
+
 async def test_two_processes_never_both_hold_a_claim(path):
     """Each of 200 completions is claimed by exactly one of three processes."""
     code = """

@@ -2,9 +2,9 @@
 
 `find` returns the piece of text that holds the answer, or the reason why there is none. Markers come first
 (`\\boxed{}`, `####`, `<answer>`, "the answer is", "Final answer:"): the last one that holds an answer of the wanted
-type counts. Only where there is no marker is the concluding sentence read. The strict side is chosen throughout: two answers
-are not one, a cut-off answer is none, and a text that never leaves its think block has said nothing. Pure; what an
-answer is worth is for `potstill.rationales.answers`.
+type counts. Only where there is no marker is the concluding sentence read. The strict side is chosen throughout: two
+answers are not one, a cut-off answer is none, and a text that never leaves its think block has said nothing. Pure;
+what an answer is worth is for `potstill.rationales.answers`.
 """
 
 from __future__ import annotations
