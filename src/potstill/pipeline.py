@@ -66,7 +66,7 @@ def plan_recipe(recipe: Recipe) -> list[dict[str, Any]]:
     from potstill.rationales.sampling import plan
 
     teacher = known_as(require_teacher(recipe))
-    known = {"seed": recipe.seed, "ledger": recipe.ledger, "endpoint": ledger_name(teacher)}
+    known: dict[str, Any] = {"seed": recipe.seed, "ledger": recipe.ledger, "endpoint": ledger_name(teacher)}
     splits = load_splits(recipe.problems, seed=recipe.seed)
     problems = [p for name in recipe.sample.splits for p in splits.get(name, [])]
     rows = [{"stage": "sample", **plan(problems, recipe.sample, teacher, **known)}]

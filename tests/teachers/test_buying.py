@@ -38,6 +38,12 @@ async def ask_all(teacher, questions, indices=(0,), **changes):
     return dict([pair async for pair in map_concurrent(one, questions, 64)])
 
 
+async def until(is_so):
+    """Wait for something that announces itself to nobody."""
+    while not is_so():  # noqa: ASYNC110 - the meter is no event
+        await asyncio.sleep(0.005)
+
+
 def questions(count):
     return [f"question {number}" for number in range(count)]
 
@@ -103,12 +109,10 @@ async def test_nothing_is_acknowledged_before_it_is_committed(server, ledger):
     server.begin(latency=0.3)
     async with opened(server.url, ledger, max_concurrency=1) as teacher:
         asked = asyncio.create_task(teacher.complete(asking("q"), [0]))
-        while not teacher.meter.in_flight:
-            await asyncio.sleep(0.005)
+        await until(lambda: teacher.meter.in_flight == 1)
         other = sqlite3.connect(ledger.path, isolation_level=None)
         other.execute("begin immediate")
-        while teacher.meter.in_flight:
-            await asyncio.sleep(0.005)
+        await until(lambda: teacher.meter.in_flight == 0)
         await asyncio.sleep(0.1)
         assert not asked.done()
         other.execute("rollback")

@@ -62,9 +62,11 @@ def run_file(path: str | Path, options: argparse.Namespace, until: str, only: st
     if options.json:
         print_json(outcome)
     elif outcome.scores and not options.quiet:
-        from potstill.evaluation.tables import terminal_table
+        from potstill.evaluation.page.gathering import is_miniature
+        from potstill.evaluation.tables import MINIATURE_NOTE, terminal_table
 
-        print_text(terminal_table(outcome.scores, outcome.comparisons))
+        note = MINIATURE_NOTE if is_miniature(recipe.model_dump()) else ""
+        print_text(terminal_table(outcome.scores, outcome.comparisons, note=note))
         if outcome.report:
             print_text(f"report: {outcome.report}")
     return 0

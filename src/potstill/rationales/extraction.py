@@ -238,7 +238,7 @@ def _braces(body: str, start: int) -> tuple[str | None, int]:
 
 def _is_cut(body: str) -> bool:
     """Whether a text without a marker visibly stops in the middle: an operator, an open brace, a function word."""
-    last = body.rstrip().rsplit("\n", 1)[-1]
+    last = body.rstrip().rstrip("*_").rsplit("\n", 1)[-1]
     return _CUT.search(last) is not None or last.count("{") > last.count("}")
 
 

@@ -77,12 +77,15 @@ _CONCLUDING = re.compile(
     re.IGNORECASE,
 )
 _TERMINAL = re.compile(r"[.!?)\]}$\"'*`”%]\s*$")
-_EQUATION_END = re.compile(r"=[^=]*\d[\d,.]*(?:\s*[A-Za-z°]+){0,3}\s*$")
+_EQUATION_END = re.compile(r"=[^=]*\d[\d,.]*(?:\s*[A-Za-z°/]+){0,3}\s*$")
 _LESS_WORD = re.compile(
     r"\b(?:less|fewer|lower|smaller|shorter|younger|cheaper|decrease\w*|los[est]\w*|below|under)\b", re.IGNORECASE
 )
 _LESS = re.compile(r"\d(?:\s+[A-Za-z]+){0,2}\s+(?:less|fewer|lower|smaller|shorter|younger|cheaper)\b")
 _QUOTES_GOLD = re.compile(r"\b(?:given|provided|expected|reference|listed)\s+(?:answer|solution)\b", re.IGNORECASE)
+_COMPARED = re.compile(
+    r"\b(?:than|times|twice|half|as\s+\w+\s+as|minus|plus|between|at\s+least|at\s+most)\b", re.IGNORECASE
+)
 _ORDINAL = re.compile(r"\b(\d+)(?:st|nd|rd|th)\b")
 _UNKNOWN = re.compile(
     r"\d\s*[xyznabckpqrtuvw]\b(?!\s*[a-z])|\b[xyznabckpqrtuvw]\s*[-+*/]\s*\d|\d\s*[-+*/]\s*[xyznabckpqrtuvw]\b"
@@ -101,7 +104,7 @@ def pick_number(span: str, wanted: Wanted, body: str) -> str | None:
     calculation = _calculation(text)
     if calculation is not None:
         return calculation
-    return _at_start(text) or stated(text, wanted, body) or _ordinal(text) or _one_word(text)
+    return _at_start(text) or _only_figure(text) or stated(text, wanted, body) or _ordinal(text) or _one_word(text)
 
 
 def conclude_number(body: str, wanted: Wanted) -> tuple[str | None, str]:
@@ -238,6 +241,14 @@ def _at_start(text: str) -> str | None:
             break
         end = this_end
     return text[found[0][0] : end].strip()
+
+
+def _only_figure(text: str) -> str | None:
+    """Return the one figure of a sentence that a marker points to: "Final answer: she earned $540 in two days"."""
+    found = numbers_in(text)
+    if len({number.value for *_, number in found}) != 1 or NEGATION.search(text) or _COMPARED.search(text):
+        return None
+    return text[found[0][0] : found[0][1]].strip()
 
 
 def _ordinal(text: str) -> str | None:
