@@ -8,11 +8,12 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "potstill"
 LAYERS = [
     {"records", "errors", "messages"},
-    {"recipe", "streams", "files", "teachers.base", "students.batching", "students.mixing", "students.voting",
+    {"recipe", "streams", "files", "teachers.base", "rationales.*", "students.mixing", "students.voting",
      "students.losses", "evaluation.statistics", "evaluation.golds", "evaluation.rows", "evaluation.tables"},
-    {"run", "sandbox.*", "teachers.*", "miniature.*", "rationales.*", "evaluation.datasets", "evaluation.sources"},
-    {"rationales.sampling", "rationales.resuming", "rationales.verification", "students.*", "evaluation.grading",
-     "evaluation.scoring", "verdicts"},
+    {"run", "sandbox.*", "teachers.*", "miniature.*", "rationales.second_opinion", "rationales.second_opinion_worker",
+     "evaluation.datasets", "evaluation.sources"},
+    {"rationales.sampling", "rationales.asking", "rationales.resuming", "rationales.verification", "students.*",
+     "evaluation.grading", "evaluation.scoring", "verdicts"},
     {"arms", "pipeline", "evaluation.*", "commands.*", "cli", "__main__", "__init__"},
 ]  # fmt: skip
 """From the foundation to the surface; a pattern `folder.*` covers what no earlier or exact name does."""

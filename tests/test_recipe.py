@@ -74,12 +74,30 @@ def test_a_wrong_override_is_refused(override, message):
         parse_recipe(SMALL + "seed: 0\nsample: {n: 1}\n", [override])
 
 
-def test_the_environment_fills_in_and_keys_are_named_not_held(monkeypatch):
-    """`${VAR}` is replaced; a teacher holds the name of the key's variable only."""
+def test_a_teachers_secrets_are_filled_in_for_use_and_never_written(monkeypatch):
+    """`${VAR}` stays in the recipe and in its copy; only the teacher in use holds the value."""
     monkeypatch.setenv("POTSTILL_URL", "http://127.0.0.1:9/v1")
-    recipe = parse_recipe("problems: {source: a}\nteachers: {base_url: '${POTSTILL_URL}', model: m}")
-    assert recipe.teachers[0].base_url == "http://127.0.0.1:9/v1"
+    monkeypatch.setenv("POTSTILL_PASS", "sesame")
+    text = "problems: {source: a}\nteachers: {base_url: '${POTSTILL_URL}', headers: {X-Api-Key: '${POTSTILL_PASS}'}}"
+    recipe = parse_recipe(text)
+    used = recipe.teachers[0].resolved()
+    assert (used.base_url, used.headers) == ("http://127.0.0.1:9/v1", {"X-Api-Key": "sesame"})
+    assert "sesame" not in dump_recipe(recipe)
     assert recipe.teachers[0].api_key_env == "OPENAI_API_KEY"
+
+
+@pytest.mark.parametrize(
+    ("teacher", "message"),
+    [
+        ("{base_url: x, headers: {Authorization: Bearer abc}}", "header 'Authorization' holds a secret in clear"),
+        ("{base_url: 'http://me:pass@127.0.0.1/v1'}", "base_url holds a password in clear"),
+        ("{base_url: x, headers: {X-Token: '${POTSTILL_NOT_SET}'}}", "POTSTILL_NOT_SET is not set"),
+    ],
+)
+def test_a_secret_in_clear_is_refused(teacher, message):
+    """A recipe is copied into every run, so it must not hold a key."""
+    with pytest.raises(ConfigError, match=message):
+        parse_recipe(f"problems: {{source: a}}\nteachers: {teacher}")
 
 
 def test_a_resolved_recipe_reads_back_equal():

@@ -86,9 +86,13 @@ def require_teacher(recipe: Recipe) -> TeacherConfig:
 
 
 async def buy(
-    recipe: Recipe, problems: list[Problem], config: SampleConfig, out: Path, *, stage: str = "sample"
+    recipe: Recipe, problems: list[Problem], config: SampleConfig, out: Path, *, run: str, stage: str = "sample"
 ) -> Mapping[str, Any]:
-    """Sample from the recipe's teacher into a file, through the ledger and within the budget; return the counts."""
+    """Sample from the recipe's teacher into a file, through the ledger, and return the counts.
+
+    Args:
+        run: What the budget is counted over, also across resumptions: the run directory, or the file written.
+    """
     from potstill.miniature.embedded import reachable
     from potstill.rationales.sampling import sample_to_file
     from potstill.teachers.ledger import Ledger, default_ledger_path
@@ -106,7 +110,7 @@ async def buy(
             budget=recipe.budget,
             seed=recipe.seed,
             endpoint=endpoint,
-            run=str(out.parent.resolve()),
+            run=run,
             stage=stage,
         )
 
@@ -124,6 +128,11 @@ class Pipeline:
         for arm in self.arms:
             every |= arm.marks
         run.require_fresh(every, force=force)
+
+    @property
+    def label(self) -> str:
+        """The run's name in the ledger, over which a budget is counted."""
+        return str(self.files.folder.resolve())
 
     def run(self, until: str) -> Outcome:
         """Run the stages in order; each is a no-op when it is done."""
@@ -171,7 +180,9 @@ class Pipeline:
             found = ", ".join(sorted({p.split for p in self.problems.values()}))
             message = f"sample.splits: {list(self.recipe.sample.splits)} hold no problems; splits found: {found}"
             raise ConfigError(message)
-        counts = asyncio.run(buy(self.recipe, wanted, self.recipe.sample, self.files.path("rationales.jsonl")))
+        counts = asyncio.run(
+            buy(self.recipe, wanted, self.recipe.sample, self.files.path("rationales.jsonl"), run=self.label)
+        )
         self.files.finish("sample", self.marks["sample"], counts)
 
     def verify(self) -> None:
@@ -224,7 +235,14 @@ class Pipeline:
         tested = [p for p in self.problems.values() if p.split in self.recipe.evaluate.splits]
         greedy = self.recipe.sample.model_copy(update={"n": 1, "temperature": 0.0, "kinds": ("cot",)})
         counts = asyncio.run(
-            buy(self.recipe, tested, greedy, self.files.path("predictions/teacher.jsonl"), stage="teacher")
+            buy(
+                self.recipe,
+                tested,
+                greedy,
+                self.files.path("predictions/teacher.jsonl"),
+                run=self.label,
+                stage="teacher",
+            )
         )
         verify_file(self.files, self.recipe, "predictions/teacher.jsonl", "verdicts/teacher.jsonl", self.problems)
         self.files.finish(stage, mark, counts)

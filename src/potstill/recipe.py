@@ -19,6 +19,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from potstill.errors import ConfigError, shorten
 from potstill.records import AnswerType, Kind
 
+CREDENTIAL_WORDS = ("authorization", "api-key", "apikey", "token", "secret", "cookie", "password")
+"""A header with one of these in its name holds a secret."""
+
 
 class Table(BaseModel):
     """Base of every recipe table: frozen, strict about keys."""
@@ -80,7 +83,11 @@ class PriceConfig(Table):
 
 
 class TeacherConfig(Table):
-    """One teacher: an OpenAI-compatible endpoint, or recorded rationales."""
+    """One teacher: an OpenAI-compatible endpoint, or recorded rationales.
+
+    `${VAR}` in its values stays as it is, also in the run's copy of the recipe, until the teacher is opened: a secret
+    is never written.
+    """
 
     base_url: str | None = None
     """For example https://api.openai.com/v1, or `miniature` for the embedded teacher on loopback."""
@@ -116,6 +123,23 @@ class TeacherConfig(Table):
             message = "a teacher needs 'base_url' (an endpoint) or 'replay' (a file of recorded rationales)"
             raise ValueError(message)
         return self
+
+    @model_validator(mode="after")
+    def _no_secret_in_clear(self) -> TeacherConfig:
+        for name, value in self.headers.items():
+            if is_credential(name) and "${" not in value:
+                message = f"header {name!r} holds a secret in clear; write it as ${{VAR}} and export VAR"
+                raise ValueError(message)
+        for name in ("base_url", "proxy"):
+            url = getattr(self, name) or ""
+            if re.match(r"\w+://[^/@]*:[^/@]+@", url) and "${" not in url:
+                message = f"{name} holds a password in clear; write it as ${{VAR}} and export VAR"
+                raise ValueError(message)
+        return self
+
+    def resolved(self) -> TeacherConfig:
+        """Return the teacher with every `${VAR}` filled in from the environment; only for use, never for writing."""
+        return TeacherConfig.model_construct(**_interpolated(dict(self), "teachers"))
 
 
 class SampleConfig(Table):
@@ -405,7 +429,9 @@ def build_recipe(data: dict[str, Any], overrides: Iterable[str] = (), where: str
     """Validate raw tables with overrides on top; errors as `load_recipe`."""
     for override in overrides:
         apply_override(data, override)
-    return _validated(_interpolated(data, where), where)
+    teachers = data.get("teachers")
+    _interpolated(teachers, where)
+    return _validated({**_interpolated(data, where), **({"teachers": teachers} if teachers else {})}, where)
 
 
 def apply_override(data: dict[str, Any], override: str) -> None:
@@ -442,6 +468,11 @@ def apply_override(data: dict[str, Any], override: str) -> None:
 def dump_recipe(recipe: Recipe) -> str:
     """Return the resolved recipe as YAML, every default spelled out."""
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def is_credential(header: str) -> bool:
+    """Whether a header's name says that its value is a secret."""
+    return any(word in header.lower().replace("_", "-") for word in CREDENTIAL_WORDS)
 
 
 def _list_item(node: list[Any], part: str, override: str) -> Any:

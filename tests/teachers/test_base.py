@@ -79,10 +79,11 @@ def test_extra_body_reaches_the_request_and_its_own_fields_win():
     assert with_extra_body(Request(**BASE), config).extra == {"a": 1, "reasoning_effort": "low"}
 
 
-def test_credentials_are_in_no_name_of_an_endpoint():
+def test_credentials_are_in_no_name_of_an_endpoint(monkeypatch):
     """A key that is rotated buys nothing again, and is written nowhere."""
+    monkeypatch.setenv("PASS", "secret")
     config = TeacherConfig(
-        base_url="https://user:secret@h:8/v1/?api-key=secret", headers={"X-Api-Key": "secret", "X-Route": "b"}
+        base_url="https://user:${PASS}@h:8/v1/?api-key=${PASS}", headers={"X-Api-Key": "${PASS}", "X-Route": "b"}
     )
     assert endpoint_id(config) == '["https://h:8/v1",{"x-route":"b"}]'
     assert public_url("http://[::1]:80/v1") == "http://[::1]:80/v1"

@@ -82,11 +82,11 @@ async def test_no_secret_is_in_a_message_or_in_a_repr(raw_server, monkeypatch, f
     url, _ = await raw_server(lambda head, body: said)
     config = {
         "key": pointing(url, api_key_env="MY_KEY"),
-        "header": pointing(url, headers={"Authorization": f"Token {KEY}"}),
-        "password": pointing(url.replace("//", f"//user:{KEY}@")),
+        "header": pointing(url, headers={"Authorization": "Token ${MY_KEY}"}),
+        "password": pointing(url.replace("//", "//user:${MY_KEY}@")),
         "query": pointing(f"{url}?api-key={KEY}"),
     }[form]
-    endpoint = OpenAIEndpoint(config)
+    endpoint = OpenAIEndpoint(config.resolved())
     outcome = await endpoint.send(endpoint.prepare(asking("q")), is_chat=True, seed=None, n=1)
     error = endpoint.refused(outcome, asking("q"))
     await endpoint.aclose()

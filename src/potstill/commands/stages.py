@@ -90,7 +90,8 @@ def sample(options: argparse.Namespace) -> int:
         return 0
     from potstill.pipeline import buy
 
-    counts = asyncio.run(buy(recipe, problems, recipe.sample, Path(_required(options, "out"))))
+    out = Path(_required(options, "out"))
+    counts = asyncio.run(buy(recipe, problems, recipe.sample, out, run=str(out.resolve())))
     _print_counts("sample", counts, options)
     return 0
 

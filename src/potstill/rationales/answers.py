@@ -23,6 +23,7 @@ from potstill.rationales.polynomials import NotAlgebra
 from potstill.rationales.prose import Wanted, fold
 
 _YES_NO = {"yes": "yes", "true": "yes", "no": "no", "false": "no"}
+_DATE = re.compile(r"\s*\d+/\d+/\d+\s*")
 _SPELLED = re.compile(r"[^\W\d_](?:[\s,-]+[^\W\d_]){2,}")
 """A word spelled letter by letter: g s s e."""
 _CALCULATION = re.compile(r"[\s$\d.,+*/x()-]+")
@@ -115,6 +116,8 @@ def _number(text: str) -> Answer | None:
     if number is not None:
         return Answer(number.text, numbers=(number,))
     written = plain(text)
+    if _DATE.fullmatch(written):
+        return None
     if _CALCULATION.fullmatch(written) and re.search(r"[-+*/x]", written):
         try:
             value = parse(re.sub(r"[$,]", "", written).replace("x", "*")).constant

@@ -141,8 +141,11 @@ def _taken_back(mark: _Mark, answer: str, wanted: Wanted, body: str) -> bool:
     after = body[len(body) - mark.follows :].partition("\n")[2]
     if wanted.type != "number" or not after.strip():
         return False
-    stated, later = parse_number(answer), parse_number(conclude(after, wanted)[0] or "")
-    return stated is not None and later is not None and not same(stated, later)
+    later = parse_number(conclude(after, wanted)[0] or "")
+    if later is None:
+        return False
+    stated = parse_number(answer)
+    return stated is None or not same(stated, later)
 
 
 def final_part(text: str) -> tuple[str | None, bool]:

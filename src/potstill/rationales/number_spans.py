@@ -14,8 +14,10 @@ from itertools import pairwise
 from potstill.rationales.numbers import Number, numbers_in, parse_number, plain, same, word_numbers_in
 from potstill.rationales.prose import NEGATION, Wanted, first_sentence, last_sentence, sentences
 
-AMBIGUOUS = ""
 Located = tuple[int, int, Number]
+AMBIGUOUS = ""
+_TAIL = 500
+"""Characters at the end of a text in which its conclusion is looked for."""
 
 _EQUALS = re.compile(
     r"=|≈|\b(?:which\s+(?:is|equals|gives|means)|(?:is\s+)?equal\s+to|equals|gives|for\s+a\s+total\s+of|totall?ing)\b"
@@ -84,7 +86,8 @@ _LESS_WORD = re.compile(
 _LESS = re.compile(r"\d(?:\s+[A-Za-z]+){0,2}\s+(?:less|fewer|lower|smaller|shorter|younger|cheaper)\b")
 _QUOTES_GOLD = re.compile(r"\b(?:given|provided|expected|reference|listed)\s+(?:answer|solution)\b", re.IGNORECASE)
 _COMPARED = re.compile(
-    r"\b(?:than|times|twice|half|as\s+\w+\s+as|minus|plus|between|at\s+least|at\s+most)\b", re.IGNORECASE
+    r"\b(?:than|times|twice|half|as\s+\w+\s+as|minus|plus|between|at\s+least|at\s+most)\b|\s[-+*/]\s|\b[a-z]\s*[-+*/]",
+    re.IGNORECASE,
 )
 _ORDINAL = re.compile(r"\b(\d+)(?:st|nd|rd|th)\b")
 _UNKNOWN = re.compile(
@@ -96,7 +99,7 @@ def pick_number(span: str, wanted: Wanted, body: str) -> str | None:
     """Return the number, list of numbers or calculation that a marked span holds."""
     text = plain(span).strip(" *_`:\"'\t")
     if parse_number(text) is not None:
-        return text
+        return text.rstrip(". ")
     text = first_sentence(text).rstrip(". ")
     parts = _EQUALS.split(text)
     if len(parts) > 1:
@@ -109,7 +112,7 @@ def pick_number(span: str, wanted: Wanted, body: str) -> str | None:
 
 def conclude_number(body: str, wanted: Wanted) -> tuple[str | None, str]:
     """Return (number, "") from the concluding sentence, or (None, reason)."""
-    parts = sentences(plain(body[-700:]))
+    parts = sentences(plain(body[-_TAIL:]))
     while len(parts) > 1 and not re.search(r"\d", parts[-1]) and _points_back(parts[-1]):
         parts.pop()
     text = parts[-1] if parts else ""
@@ -213,7 +216,7 @@ def _is_alternative(text: str, left: Located, right: Located) -> bool:
 
 
 def _last_computed(body: str, found: list[Located]) -> Located | None:
-    computed = _COMPUTED.findall(plain(body[-700:]))
+    computed = _COMPUTED.findall(plain(body[-_TAIL:]))
     values = [Fraction(value.replace(",", "")) for value in computed[-1:]]
     return next((item for item in found if item[2].value in values), None)
 

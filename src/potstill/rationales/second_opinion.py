@@ -115,7 +115,9 @@ class _Worker:
         if not isinstance(reply, dict):
             return Opinion(None, "crashed")
         found = reply.get("equal")
-        return Opinion(found if isinstance(found, bool) else None, str(reply.get("error") or ""))
+        if not isinstance(found, bool):
+            return Opinion(None, str(reply.get("error") or "no boolean"))
+        return Opinion(found)
 
     async def stop(self) -> None:
         with suppress(ProcessLookupError):

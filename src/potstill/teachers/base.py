@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 from potstill.errors import ConfigError
+from potstill.recipe import is_credential
 from potstill.records import canonical_json, child_seed
 
 if TYPE_CHECKING:
@@ -38,8 +39,6 @@ CAPS = ("max_completion_tokens", "max_output_tokens")
 
 CUT_BEFORE_TEXT = "cut_before_text"
 """The reason of an empty completion whose tokens were all spent on reasoning: a higher cap may help."""
-
-_CREDENTIAL_WORDS = ("authorization", "api-key", "apikey", "token", "secret", "cookie", "password")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,6 +209,7 @@ async def open_teacher(
         DataError: The recorded file cannot be read.
     """
     teacher: Teacher
+    config = config.resolved()
     if budget is not None and budget.money is not None and config.price is None and config.replay is None:
         message = (
             "budget.money: set, but teacher.price is not, so nothing could be charged; give price or budget.tokens"
@@ -252,6 +252,7 @@ def with_extra_body(request: Request, config: TeacherConfig) -> Request:
 
 def endpoint_id(config: TeacherConfig) -> str:
     """Return what names the endpoint in keys: its address without credentials, and headers that are no credentials."""
+    config = config.resolved()
     url = public_url(config.base_url or "").rstrip("/")
     headers = {name.lower(): value for name, value in config.headers.items() if not is_credential(name)}
     return canonical_json([url, headers]) if headers else url
@@ -267,11 +268,6 @@ def public_url(url: str) -> str:
         raise ConfigError(message) from None
     host = f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname or ""
     return urlunsplit((parts.scheme, host + port, parts.path, "", ""))
-
-
-def is_credential(header: str) -> bool:
-    """Whether a header's name says that its value is a secret."""
-    return any(word in header.lower().replace("_", "-") for word in _CREDENTIAL_WORDS)
 
 
 def money_for(usage: Mapping[str, int], price: PriceConfig | None) -> float:

@@ -20,7 +20,8 @@ import aiohttp
 from yarl import URL
 
 from potstill.errors import ConfigError, RefusedError, TeacherError, shorten
-from potstill.teachers.base import CAPS, Request, is_credential, public_url
+from potstill.recipe import is_credential
+from potstill.teachers.base import CAPS, Request, public_url
 from potstill.teachers.pacing import retry_after
 from potstill.teachers.responses import Failure, Reply, read_response
 
