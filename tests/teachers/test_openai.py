@@ -145,12 +145,13 @@ async def test_a_closed_port_is_unreachable():
     assert "check that the server runs" in message
 
 
-async def test_a_proxy_is_used_and_named_when_it_fails(raw_server):
+async def test_a_proxy_is_used_and_named_when_it_fails(raw_server, monkeypatch):
     """Requests go to the proxy; its password is not shown."""
+    monkeypatch.setenv("MY_KEY", KEY)
     url, raw = await raw_server(lambda head, body: http(200, GOOD))
     assert isinstance(await exchange(pointing("http://127.0.0.1:9/v1", proxy=url)), Reply)
     assert raw.requests[0][0].startswith("POST http://127.0.0.1:9/v1/chat/completions HTTP/1.1\r\n")
-    config = pointing(url, proxy=f"http://user:{KEY}@127.0.0.1:9")
+    config = pointing(url, proxy="http://user:${MY_KEY}@127.0.0.1:9").resolved()
     outcome = await exchange(config)
     assert outcome.code == "proxy"
     message = str(OpenAIEndpoint(config).unreachable(outcome))
