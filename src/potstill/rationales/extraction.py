@@ -47,7 +47,7 @@ _CUT = re.compile(
 )
 _CONDITION = re.compile(
     r"\bif\b[^.!?\n]{0,200},[\"”]?\s*(?:then\s+)?(?:(?:the|my|our)\s+)?(?:\w+\s+)?answers?\b[^.!?\n]*$"
-    r"|\bwhether\b[^.!?\n]*\.\s+(?:(?:the|my|our)\s+)?answers?\b[^.!?\n]*$",
+    r"|\b(?:think\s+about|consider|ask)\s+whether\b[^.!?\n]*\.\s+(?:(?:the|my|our)\s+)?answers?\b[^.!?\n]*$",
     re.IGNORECASE,
 )
 _THINK = "<think>", "</think>"
