@@ -212,6 +212,7 @@ FOUND = [
         "(9 - 2)",
     ),
     ("number", "<think>\nThe answer is 3.\n</think>\n\nThe answer is 4.", "4"),
+    ("expression", "The answer is \x0crac13", "\\frac13"),
     ("choice", "So the answer is (d) own home.\n\nQ: next", "(d)"),
     ("choice", "Answer: (B) wall", "(b)"),
     ("choice", "The correct option is **E**.", "(e)"),

@@ -85,6 +85,19 @@ def edit_owner(path, ledger, **changes):
     connection.close()
 
 
+@pytest.mark.parametrize("pause_s", [0, 0.001, 0.01, 0.03, 0.1])
+async def test_a_claim_whose_caller_is_gone_is_free(path, pause_s):
+    """Whenever a caller is cancelled, before or after the writer granted its claim, nobody waits for it for ever."""
+    with Ledger(path) as ledger:
+        for number in range(20):
+            call = asyncio.create_task(ledger.claim(f"k{number}", [0], 10))
+            await asyncio.sleep(pause_s)
+            call.cancel()
+            await asyncio.gather(call, return_exceptions=True)
+            if call.cancelled():
+                assert (await ledger.claim(f"k{number}", [0], 10)).claimed == [0]
+
+
 async def test_a_claim_is_renewed_while_its_holder_lives(path):
     """A slow answer does not lose its lease."""
     with Ledger(path, lease_s=0.3) as one, Ledger(path) as other:

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 
 from potstill.rationales.algebra import parse
-from potstill.rationales.latex import clean
+from potstill.rationales.latex import clean, repaired
 from potstill.rationales.polynomials import NotAlgebra, Poly, difference, primitive
 
 _ASSIGNED = re.compile(
@@ -64,7 +64,7 @@ def read(text: str) -> Form | None:
     matrix = _MATRIX.search(text)
     if matrix is not None:
         return _matrix(matrix)
-    cleaned = clean(text)
+    cleaned = clean(repaired(text))
     return _structured(cleaned) if cleaned else None
 
 

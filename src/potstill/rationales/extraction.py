@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from potstill.rationales.latex import repaired
 from potstill.rationales.numbers import parse_number, same
 from potstill.rationales.prose import Wanted
 from potstill.rationales.spans import conclude, pick
@@ -91,6 +92,8 @@ def find(text: str, wanted: Wanted, *, truncated: bool = False, bare: bool = Fal
     if body is None:
         return Found(None, reason="truncated")
     truncated = truncated and not cut
+    if wanted.type == "expression":
+        body = repaired(body)
     if "<<" in body:
         body = _CALCULATOR.sub("", body)
     if not body.strip():

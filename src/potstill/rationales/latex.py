@@ -35,10 +35,15 @@ def balanced(text: str) -> bool:
     return depth == 0
 
 
-def clean(text: str) -> str:
-    """Return `text` without LaTeX: fractions as `((a)/(b))`, roots as `sqrt(a)`, words and spaces plain."""
+def repaired(text: str) -> str:
+    """Return `text` with eaten backslashes put back; must run before white space is stripped, which they became."""
     for damage, repair in _DAMAGE:
         text = text.replace(damage, repair)
+    return text
+
+
+def clean(text: str) -> str:
+    """Return `text` without LaTeX: fractions as `((a)/(b))`, roots as `sqrt(a)`, words and spaces plain."""
     text = _TAGS.sub("", text).strip().replace("\\\\", "\\")
     text = text.replace("\\{", "⦃").replace("\\}", "⦄").replace("\\lbrace", "⦃").replace("\\rbrace", "⦄")
     text = text + "}" * max(0, text.count("{") - text.count("}"))

@@ -144,7 +144,13 @@ class Ledger:
         Raises:
             DataError: The ledger cannot be written.
         """
-        return await self._ask(_Job("claim", key, indices, cap, allow_failed))  # type: ignore[no-any-return]
+        try:
+            return await self._ask(_Job("claim", key, indices, cap, allow_failed))  # type: ignore[no-any-return]
+        except asyncio.CancelledError:
+            # The writer may have granted it, and would keep it alive for a caller who is gone. If it has not, it sees
+            # the cancelled future and grants nothing, also where claim and release fall into one transaction.
+            self.release(key, indices)
+            raise
 
     async def store(self, attempt: Attempt, completions: Sequence[Completion], labels: Labels) -> None:
         """Store what a request brought and end the claims on it; returns when it is on disk.
@@ -254,7 +260,7 @@ class Ledger:
         new: list[tuple[str, int]] = []
         claims: list[Claim | None] = []
         for job in jobs:
-            if job.kind != "claim":
+            if job.kind != "claim" or (job.done is not None and job.done.cancelled()):
                 claims.append(None)
                 continue
             known = [index for index in job.indices if (job.key, index) in stored]
