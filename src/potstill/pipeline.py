@@ -124,9 +124,12 @@ class Pipeline:
         self.marks = fingerprints(recipe)
         self.arms = arms_of(recipe, self.marks)
         self.problems: dict[str, Problem] = {}
+        arm_marks = sorted(mark for arm in self.arms for mark in arm.marks.values())
+        self.marks["evaluate"] = content_id(self.marks["evaluate"], arm_marks)
         every = dict(self.marks)
         for arm in self.arms:
             every |= arm.marks
+        every["evaluate"] = every.pop("evaluate")  # named last, as it comes last
         run.require_fresh(every, force=force)
 
     @property
@@ -251,7 +254,7 @@ class Pipeline:
         """Score every system on every split, and compare them."""
         from potstill.evaluation.scoring import score_run
 
-        mark = content_id(self.marks["evaluate"], sorted(mark for arm in self.arms for mark in arm.marks.values()))
+        mark = self.marks["evaluate"]
         if self.files.is_done("evaluate", mark):
             return
         self.files.begin("evaluate", mark, ["scores.json"])
