@@ -34,12 +34,32 @@ def texts(ask, count=1, seed="0#1"):
         ("What is 1 + 1?", "What is 1 + 1?"),
         ("An FAQ: is it one?", "An FAQ: is it one?"),
         ("Q:no space\nA: ", "no space"),
+        ("Q: New?\n# Python, with the result in ans\n", "New?"),
+        ("Q: New?\nLet's break down the code step by step.\n", "New?"),
         ("", ""),
     ],
 )
 def test_reads_the_question_that_the_prompt_ends_with(prompt, question):
     """Demonstrations and instructions before it are not the question."""
     assert read_question(prompt) == question
+
+
+@pytest.mark.parametrize(
+    ("prompt", "kind"),
+    [
+        ("Q: Where is Amy?\nA:", "cot"),
+        ("Reason step by step.\n\nQ: Where is Amy?\nA:", "cot"),
+        ("Answer with a Python program.\n\nQ: Where is Amy?\nA:", "pot"),
+        ("Q: Where is Amy?\nLet's break down the code step by step.\n", "pot"),
+        ("Q: Where is Amy? She wears a barcode.\nA:", "cot"),
+    ],
+)
+def test_a_program_is_written_where_the_prompt_speaks_of_one(prompt, kind):
+    """The words Python, program and code ask for one; no other prompt does."""
+    ask = chat(prompt)
+    assert ask.kind == kind
+    [choice] = write_choices(ask, lambda question, rng, *, kind, temperature: kind, seed="0", count=1)
+    assert choice.text == kind
 
 
 def test_the_last_user_message_holds_the_question():

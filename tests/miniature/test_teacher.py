@@ -1,5 +1,6 @@
 """The procedural teacher: what it reads, how it writes, how often it is wrong."""
 
+import hashlib
 import random
 
 from potstill.miniature.teacher import LEADS, MARKER, UNREAD, read_walk, write
@@ -71,3 +72,16 @@ def test_a_text_that_is_no_problem_gets_a_general_answer():
     """It does not invent a walk where the question tells none."""
     for text in ("", "What is the capital of France?", "Amy stands on square 5.", "square 3. On Monday. 7 ahead"):
         assert write(text, random.Random(0)) == UNREAD
+
+
+def test_its_chains_of_thought_are_frozen():
+    """Its rationales and bare answers are the very bytes with which the miniature was tuned."""
+    digest = hashlib.sha256()
+    for split in ("train", "test", "ood"):
+        for problem in draw_problems(split, 100, 0):
+            for temperature in (0.0, 0.7, 1.0):
+                for kind in ("cot", "answer"):
+                    for seed in range(10):
+                        text = write(problem["question"], random.Random(seed), kind=kind, temperature=temperature)
+                        digest.update(text.encode())
+    assert digest.hexdigest() == "b8931a1f71f5fac04593b2e43204a53803344656e93f645ce47be62221193ce9"

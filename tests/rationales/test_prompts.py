@@ -169,9 +169,48 @@ def test_an_unknown_template_lists_the_built_in_ones():
 
 
 def test_a_kind_without_its_section_is_refused(tmp_path):
-    """Programs come later; until then the message says which sections there are."""
-    with pytest.raises(ConfigError, match=r"no section 'pot' \(it has cot, answer\)"):
-        build_request(PROBLEM, "pot", CHAT, SampleConfig(), ())
+    """The message says which sections there are."""
+    config = SampleConfig(template=template_file(tmp_path, "cot: {marker: ' So: '}"))
+    with pytest.raises(ConfigError, match=r"no section 'pot' \(it has cot\)"):
+        build_request(PROBLEM, "pot", CHAT, config, ())
+
+
+def test_a_program_is_shown_without_its_answer():
+    """Demonstrations of kind pot are questions and programs; what a program computes is not written after it."""
+    shown = [Demonstration(question="q", rationale="r.", program="a = 1\nans = a\n", answer="1")]
+    request = build_request(PROBLEM, "pot", PLAIN, SampleConfig(), shown)
+    asks = "\n# Python, with the result in ans\n"
+    assert request.prompt == f"Q: q{asks}a = 1\nans = a\n\nQ: What is 2 + 3?{asks}"
+    assert request.stop == ("\n\n",)
+    chat = build_request(PROBLEM, "pot", CHAT, SampleConfig(), shown)
+    assert chat.messages == ({"role": "user", "content": request.prompt},)
+
+
+def test_a_demonstration_without_a_program_is_refused_for_programs():
+    """The message names the field that kind pot needs."""
+    with pytest.raises(ConfigError, match="'q0' has no 'program'; kind 'pot' of template scotd"):
+        build_request(PROBLEM, "pot", PLAIN, SampleConfig(shuffle_demonstrations=False), DEMONSTRATIONS)
+
+
+@pytest.mark.parametrize("answer_type", ANSWER_TYPES)
+def test_without_demonstrations_the_form_of_a_programs_answer_is_told(answer_type):
+    """The zero-shot instruction names Python, `ans`, and what `ans` must hold for the answer type."""
+    problem = Problem(id="p", question="Which?", answer_type=answer_type, labels=("warm", "cold"))
+    request = build_request(problem, "pot", CHAT, SampleConfig(template="zero_shot"), ())
+    text = request.messages[0]["content"]
+    assert "Python program" in text
+    assert text.endswith("Q: Which?\n# Python, with the result in ans\n")
+    assert "{" not in text
+    form = {"yesno": "True for yes", "label": "exactly one of: warm, cold", "number": "a number"}.get(answer_type, "")
+    assert form in text
+
+
+def test_every_built_in_demonstration_of_sums_has_a_program_that_computes_its_answer():
+    """The programs that the shipped demonstrations show are right."""
+    for demonstration in load_demonstrations("school_maths"):
+        names = {}
+        exec(demonstration.program, {"__builtins__": {}}, names)
+        assert float(names["ans"]) == pytest.approx(float(demonstration.answer))
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ from potstill.errors import shorten
 _TOKEN = re.compile(r"\s*\S+")
 _PAD = "One step follows from the one before it. "
 MARKER = " So the answer is: "
+_PROGRAM = re.compile(r"\b(?:python|program|code)\b", re.IGNORECASE)
+_QUESTION_END = re.compile(r"\nA:|\n# Python|\nLet's ")
 
 
 class Writer(Protocol):
@@ -38,6 +40,8 @@ class Ask:
     prompt: str
     """The whole prompt as one text, roles included: what makes two requests the same."""
     question: str
+    kind: str
+    """pot where the prompt speaks of Python, a program or code, else cot."""
     n: int
     seed: int | None
     temperature: float
@@ -82,6 +86,7 @@ def read_ask(body: Any, api: str) -> Ask:
         model=_field(body, "model", str, ""),
         prompt=prompt,
         question=read_question(last),
+        kind="pot" if _PROGRAM.search(prompt) else "cot",
         n=_at_least_one(body, "n") or 1,
         seed=_field(body, "seed", int, None),
         temperature=float(_field(body, "temperature", (int, float), 1.0)),
@@ -94,13 +99,13 @@ def read_ask(body: Any, api: str) -> Ask:
 
 
 def read_question(text: str) -> str:
-    """Return the question that a prompt ends with: after its last `Q:`, up to `A:`; without one, the whole text."""
+    """Return the question that a prompt ends with: after its last `Q:`, up to what follows it (`A:`, `# Python`)."""
     at = text.rfind("\nQ:")
     if at >= 0:
         text = text[at + 3 :]
     elif text.startswith("Q:"):
         text = text[2:]
-    return text.partition("\nA:")[0].strip()
+    return _QUESTION_END.split(text, maxsplit=1)[0].strip()
 
 
 def write_choices(ask: Ask, writer: Writer, *, seed: str, count: int, fault: str | None = None) -> list[Choice]:
@@ -131,7 +136,7 @@ def _choice(ask: Ask, writer: Writer, seed: str, index: int, fault: str | None) 
     draw = f"{ask.prompt}\0{seed}\0{index}" if ask.temperature > 0 else ask.prompt
     digest = hashlib.blake2b(draw.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     rng = random.Random(int.from_bytes(digest, "big"))
-    text = writer(ask.question, rng, temperature=ask.temperature)
+    text = writer(ask.question, rng, kind=ask.kind, temperature=ask.temperature)
     if ask.api == "completions":
         # A model goes on where the prompt ends: after "A:" its first token carries the space.
         text = text.lstrip() if ask.prompt[-1:].isspace() else " " + text.lstrip()

@@ -1,7 +1,8 @@
 """The procedural teacher: reads a question of the miniature world, writes one of many rationales, is sometimes wrong.
 
 It knows nothing but the text it is given: the walk is parsed from the question's sentences, as a model would read it.
-It misreads some problems, slips in some steps, and now and then forgets to say the answer. It writes no programs yet.
+It misreads some problems, slips in some steps, and now and then forgets to say the answer; in programs likewise
+(`programs`). Its chains of thought are frozen to the byte: the pretrained student was tuned with them.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import random
 import re
 from dataclasses import dataclass, replace
 
+from potstill.miniature.programs import PROGRAM_STYLES, write_program
 from potstill.miniature.world import DAYS, LARGE, RING, Event, Walk
 
 MISREADS = 0.06
@@ -34,7 +36,7 @@ _MOVE = re.compile(r"(?:(\d+) (?:times|jumps of) )?(\d+) (ahead|forward|back|bac
 
 
 def write(question: str, rng: random.Random, *, kind: str = "cot", temperature: float = 1.0) -> str:
-    """Write a rationale for `question`, or, with kind `answer`, the bare answer.
+    """Write a rationale for `question`: a chain of thought, with kind `pot` a program, with `answer` the bare answer.
 
     The temperature scales how often it errs and how freely it chooses a style: at 0 it has one style, and whether it
     misreads depends on the question alone. A text that is no problem of this world gets a general answer.
@@ -47,8 +49,11 @@ def write(question: str, rng: random.Random, *, kind: str = "cot", temperature: 
     errs = min(temperature, 2.0) if temperature > 0 else 0.5
     if rng.random() < MISREADS * errs:
         walk = _misread(walk, rng)
+    if kind == "pot":
+        style = _draw_style(rng, temperature, PROGRAM_STYLES)
+        return write_program(walk, rng, style=style, slips=SLIPS * errs, forgets=rng.random() < FORGETS * errs)
     pen = _Pen(rng, slips=SLIPS * errs, is_plain=temperature <= 0, start=walk.start)
-    style = _draw_style(rng, temperature)
+    style = _draw_style(rng, temperature, STYLES)
     rationale = pen.rationale(walk, style)
     forgets = rng.random() < FORGETS * errs
     if kind == "answer":
@@ -76,10 +81,10 @@ def read_walk(text: str) -> Walk | None:
     return Walk(int(start[1]) % RING, tuple(events))
 
 
-def _draw_style(rng: random.Random, temperature: float) -> str:
+def _draw_style(rng: random.Random, temperature: float, styles: dict[str, float]) -> str:
     if temperature <= 0:
-        return max(STYLES, key=STYLES.__getitem__)
-    return rng.choices(list(STYLES), [weight ** (1 / max(temperature, 0.05)) for weight in STYLES.values()])[0]
+        return max(styles, key=styles.__getitem__)
+    return rng.choices(list(styles), [weight ** (1 / max(temperature, 0.05)) for weight in styles.values()])[0]
 
 
 def _misread(walk: Walk, rng: random.Random) -> Walk:

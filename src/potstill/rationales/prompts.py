@@ -1,8 +1,8 @@
 """From a problem to a request: templates and demonstrations are data, this puts them together.
 
-A template is a YAML file with one section per kind of rationale (`cot`, `answer`); demonstrations are a JSONL file of
-worked examples. Both are the built-in ones of `templates/` or files of the user's, checked strictly. Nothing here reads
-an answer (`potstill.rationales.answers`) or sends anything (`potstill.teachers`).
+A template is a YAML file with one section per kind of rationale (`cot`, `pot`, `answer`); demonstrations are a JSONL
+file of worked examples. Both are the built-in ones of `templates/` or files of the user's, checked strictly. Nothing
+here reads an answer (`potstill.rationales.answers`) or sends anything (`potstill.teachers`).
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ class Section(Table):
     answer_prefix: str = "\nA:"
     rationale_prefix: str = " "
     marker: str = " So the answer is: "
-    """Between reasoning and answer."""
+    """Between reasoning and answer; a program is shown without an answer, which is what it computes."""
+    answer_forms: dict[str, str] = Field(default_factory=dict)
+    """As the template's, for this kind alone."""
     suffix: str = "\n\n"
     """After each demonstration."""
     stop: tuple[str, ...] = ()
@@ -55,6 +57,7 @@ class Section(Table):
     @model_validator(mode="after")
     def _known_placeholders(self) -> Section:
         _require_placeholders(self.instruction, self.system or "")
+        _require_forms(self.answer_forms)
         return self
 
 
@@ -74,18 +77,14 @@ class Template(Table):
 
     @model_validator(mode="after")
     def _is_usable(self) -> Template:
-        unknown = sorted(set(self.answer_forms) - set(ANSWER_TYPES))
-        if unknown:
-            message = f"answer_forms has '{unknown[0]}'; expected answer types: {', '.join(ANSWER_TYPES)}"
-            raise ValueError(message)
-        _require_placeholders(*self.answer_forms.values())
+        _require_forms(self.answer_forms)
         sections = [section for section in (self.cot, self.pot, self.answer) if section is not None]
         if not sections:
             message = f"no section found; give at least one of {', '.join(KINDS)}"
             raise ValueError(message)
-        if any("{form}" in section.instruction + (section.system or "") for section in sections):
-            missing = [kind for kind in ANSWER_TYPES if kind not in self.answer_forms]
-            if missing:
+        for section in sections:
+            missing = [kind for kind in ANSWER_TYPES if kind not in {**self.answer_forms, **section.answer_forms}]
+            if missing and "{form}" in section.instruction + (section.system or ""):
                 message = f"a text uses {{form}}, but answer_forms lacks '{missing[0]}'"
                 raise ValueError(message)
         return self
@@ -108,6 +107,8 @@ class Demonstration(Table):
     answer: str = Field(min_length=1)
     """As it is to be written, for example (b)."""
     rationale: str = ""
+    program: str = ""
+    """Python that computes the answer: what kind `pot` shows."""
     options: tuple[str, ...] = ()
 
 
@@ -192,23 +193,17 @@ def build_request(
     template = template or load_template(sample_config.template)
     section = template.section(kind)
     shown = _ordered(demonstrations, problem, sample_config, seed)
-    for demonstration in shown if section.rationale else ():
-        if not demonstration.rationale.strip():
-            message = (
-                f"demonstrations: {shorten(repr(demonstration.question), 60)} has no 'rationale'; kind '{kind}' of "
-                f"template {template.name} shows one; add it, or use kind answer"
-            )
-            raise ConfigError(message)
+    _require_shown(shown, section, kind, template)
     is_chat = teacher_config.api == "chat"
     system = sample_config.system
     if system is None:
-        system = _filled(section.system or "", template, problem)
+        system = _filled(section.system or "", section, template, problem)
     messages: tuple[Message, ...] = ()
     prompt = None
     if is_chat:
-        messages = _chat(section, template, problem, shown, system)
+        messages = _chat(kind, section, template, problem, shown, system)
     else:
-        prompt = (f"{system}\n\n" if system else "") + _text(section, template, problem, shown)
+        prompt = (f"{system}\n\n" if system else "") + _text(kind, section, template, problem, shown)
     temperature = teacher_config.temperature if sample_config.temperature is None else sample_config.temperature
     return Request(
         model=teacher_config.model,
@@ -239,24 +234,35 @@ def _ordered(
     return shown
 
 
-def _text(section: Section, template: Template, problem: Problem, shown: Sequence[Demonstration]) -> str:
-    instruction = _filled(section.instruction, template, problem)
+def _require_shown(shown: Sequence[Demonstration], section: Section, kind: str, template: Template) -> None:
+    field = "program" if kind == "pot" else "rationale"
+    for demonstration in shown if section.rationale else ():
+        if not getattr(demonstration, field).strip():
+            message = (
+                f"demonstrations: {shorten(repr(demonstration.question), 60)} has no '{field}'; kind '{kind}' of "
+                f"template {template.name} shows one; add it, or use kind answer"
+            )
+            raise ConfigError(message)
+
+
+def _text(kind: str, section: Section, template: Template, problem: Problem, shown: Sequence[Demonstration]) -> str:
+    instruction = _filled(section.instruction, section, template, problem)
     parts = [f"{instruction.rstrip()}\n\n"] if instruction else []
-    parts += [_asked(section, render_question(d)) + _target(section, d) + section.suffix for d in shown]
+    parts += [_asked(section, render_question(d)) + _target(kind, section, d) + section.suffix for d in shown]
     return "".join([*parts, _asked(section, render_question(problem))])
 
 
 def _chat(
-    section: Section, template: Template, problem: Problem, shown: Sequence[Demonstration], system: str
+    kind: str, section: Section, template: Template, problem: Problem, shown: Sequence[Demonstration], system: str
 ) -> tuple[Message, ...]:
     messages = [{"role": "system", "content": system}] if system else []
     if section.demonstration_form == "text" or not shown:
-        return (*messages, {"role": "user", "content": _text(section, template, problem, shown)})
-    instruction = _filled(section.instruction, template, problem)
+        return (*messages, {"role": "user", "content": _text(kind, section, template, problem, shown)})
+    instruction = _filled(section.instruction, section, template, problem)
     before = f"{instruction.rstrip()}\n\n" if instruction else ""
     for demonstration in shown:
         messages.append({"role": "user", "content": before + section.question_prefix + render_question(demonstration)})
-        messages.append({"role": "assistant", "content": _target(section, demonstration).strip()})
+        messages.append({"role": "assistant", "content": _target(kind, section, demonstration).strip()})
         before = ""
     return (*messages, {"role": "user", "content": section.question_prefix + render_question(problem)})
 
@@ -265,16 +271,19 @@ def _asked(section: Section, question: str) -> str:
     return f"{section.question_prefix}{question}{section.answer_prefix}"
 
 
-def _target(section: Section, demonstration: Demonstration) -> str:
+def _target(kind: str, section: Section, demonstration: Demonstration) -> str:
+    if kind == "pot":
+        return section.rationale_prefix + demonstration.program.strip()
     reasoning = section.rationale_prefix + demonstration.rationale.strip() if section.rationale else ""
     return f"{reasoning}{section.marker}{demonstration.answer}"
 
 
-def _filled(text: str, template: Template, problem: Problem) -> str:
+def _filled(text: str, section: Section, template: Template, problem: Problem) -> str:
     """Put the answer type's form and the label set into a text; other braces stay as they are."""
     if "{" not in text:
         return text
-    text = text.replace("{form}", template.answer_forms.get(problem.answer_type, ""))
+    forms = {**template.answer_forms, **section.answer_forms}
+    text = text.replace("{form}", forms.get(problem.answer_type, ""))
     return text.replace("{labels}", ", ".join(problem.labels))
 
 
@@ -285,6 +294,14 @@ def _unlettered(options: Sequence[str]) -> list[str]:
     if letters != [chr(97 + i) for i in range(len(options))]:
         return list(options)
     return [option[match.end() :] for option, match in zip(options, matches, strict=True) if match]
+
+
+def _require_forms(forms: dict[str, str]) -> None:
+    unknown = sorted(set(forms) - set(ANSWER_TYPES))
+    if unknown:
+        message = f"answer_forms has '{unknown[0]}'; expected answer types: {', '.join(ANSWER_TYPES)}"
+        raise ValueError(message)
+    _require_placeholders(*forms.values())
 
 
 def _require_placeholders(*texts: str) -> None:
