@@ -46,7 +46,7 @@ class Arm:
 
 def arms_of(recipe: Recipe, marks: Mapping[str, str]) -> list[Arm]:
     """Return every arm and seed of a recipe, with fingerprints that start from the shared stages' `marks`."""
-    names = list(recipe.arms) or [recipe.method]
+    names = [name for name, arm in recipe.arms.items() if not arm.ensemble] or [recipe.method]
     return [_arm(recipe, name, seed, marks) for name in names for seed in range(_seeds(recipe, name))]
 
 
@@ -95,7 +95,7 @@ def run_arms(run: Run, recipe: Recipe, arms: list[Arm], until: str) -> None:
 def mix_arms(run: Run, arms: Iterable[Arm]) -> None:
     """Write the training examples of every arm that is not done yet."""
     from potstill.rationales.filtering import keep
-    from potstill.students.mixing import mix
+    from potstill.students.mixing import kind_counts, mix
 
     waiting = [arm for arm in arms if _is_open(run, arm, f"examples/{arm.job}")]
     if not waiting:
@@ -111,7 +111,7 @@ def mix_arms(run: Run, arms: Iterable[Arm]) -> None:
         seed = child_seed(arm.recipe.seed, "mix", arm.seed)
         examples = mix(kept, arm.recipe.mix, problems=train, filter=None, candidates=rationales, seed=seed)
         run.write(arm.examples_name, examples)
-        counts = {"examples": len(examples), "problems": len({e.group for e in examples})}
+        counts = {"examples": len(examples), "problems": len({e.group for e in examples}), **kind_counts(examples)}
         run.finish(stage, arm.marks[stage], counts)
         say("mix", f"{arm.job}: {counts['examples']} examples of {counts['problems']} problems")
 

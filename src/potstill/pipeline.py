@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from potstill.arms import arms_of, run_arms
+from potstill.ensembles import Members, assemble
 from potstill.errors import ConfigError
 from potstill.messages import say
 from potstill.recipe import Recipe, SampleConfig, TeacherConfig, dump_recipe, load_recipe
@@ -125,7 +126,8 @@ class Pipeline:
         self.arms = arms_of(recipe, self.marks)
         self.problems: dict[str, Problem] = {}
         arm_marks = sorted(mark for arm in self.arms for mark in arm.marks.values())
-        self.marks["evaluate"] = content_id(self.marks["evaluate"], arm_marks)
+        composed = {name: arm.ensemble for name, arm in recipe.arms.items() if arm.ensemble}
+        self.marks["evaluate"] = content_id(self.marks["evaluate"], arm_marks, *([composed] if composed else []))
         every = dict(self.marks)
         for arm in self.arms:
             every |= arm.marks
@@ -267,9 +269,13 @@ class Pipeline:
             systems.setdefault(name, {})[seed] = read_verified(
                 self.files, self.problems, f"predictions/{job}.jsonl", f"verdicts/{job}.jsonl"
             )
+        ensembles: dict[str, Members] = {name: arm.ensemble for name, arm in self.recipe.arms.items() if arm.ensemble}
+        for name, members in ensembles.items():
+            systems[name] = assemble(name, members, systems)
         scores, comparisons = score_run(
-            systems, tested, self.recipe.evaluate, task=self.recipe.task, method=self.recipe.method
-        )
+            systems, tested, self.recipe.evaluate, task=self.recipe.task, method=self.recipe.method,
+            voting=tuple(ensembles),
+        )  # fmt: skip
         rows = {"scores": [to_dict(s) for s in scores], "comparisons": [to_dict(c) for c in comparisons]}
         self.files.write_json("scores.json", rows)
         self.files.finish("evaluate", mark, {"scores": len(scores), "comparisons": len(comparisons)})

@@ -17,6 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from potstill.errors import ConfigError, shorten
+from potstill.methods import with_defaults
 from potstill.records import AnswerType, Kind
 
 CREDENTIAL_WORDS = ("authorization", "api-key", "apikey", "token", "secret", "cookie", "password")
@@ -221,6 +222,12 @@ class MixConfig(Table):
     """Use the first n of each problem's rationales in an order drawn by seed, before filtering; `None`: all."""
     format: Literal["plain", "chat"] = "plain"
     prompt: str = "Q: {question}\nA:"
+    prompts: dict[Kind, str] = {}
+    """Kind -> a prompt of its own, instead of `prompt`."""
+    prefixes: dict[Kind, str] = {}
+    """Kind -> what its targets begin with, learnt and, at inference, forced; e.g. {pot: " Program:\\n"}."""
+    balance: Literal["none", "cap"] = "none"
+    """cap: as many examples of one kind as of the other, of every problem that has both."""
     target: str = " {rationale} So the answer is: {answer}"
     answer_target: str = " So the answer is: {answer}"
     max_per_problem: int | None = Field(default=None, ge=1)
@@ -261,13 +268,14 @@ class TrainConfig(BaseModel):
     problems_per_step: int = Field(default=8, ge=1)
     """Problems in one forward pass."""
     rationales_per_problem: int = Field(default=6, ge=1)
-    """Rationales of each problem in one forward pass."""
+    """Rationales of each problem, of each kind that it has, in one forward pass."""
     max_length: int | None = Field(default=None, ge=2)
     """Longest prompt + target in tokens; `None`: the model's own limit."""
     overlong: Literal["error", "skip"] = "skip"
     """skip: drop and count examples that do not fit; never truncate."""
     task_weights: dict[str, float] = {}
-    """Loss weight per task; empty: one token mean over all."""
+    """Loss weight of each kind of example, whose losses are then means of their own; empty: one token mean over all.
+    Mixed Distillation: {cot: 0.5, pot: 0.5}; Distilling Step-by-Step: {answer: 0.5, cot: 0.5}."""
     patience: int | None = Field(default=None, ge=1)
     """Stop after this many evaluations on the dev split without a better accuracy; `None`: run to `max_steps`."""
     dev_problems: int | None = Field(default=None, ge=1)
@@ -300,8 +308,26 @@ class EvaluateConfig(Table):
     """Pairs of systems (a, b) to compare; empty: the method's own."""
     bootstrap: int = Field(default=2000, ge=100)
     confidence: float = Field(default=0.95, gt=0, lt=1)
-    tie: Literal["first", "logprob"] = "first"
-    """Which of equally frequent answers wins a vote: the first seen, or that of the highest mean log-probability."""
+    tie: tuple[Literal["greedy", "logprob", "first"], ...] = ("first",)
+    """Which of equally frequent answers wins a vote, rule after rule: that of more greedy paths, that of the highest
+    mean log-probability, the first seen."""
+    vote_weights: dict[Kind, float] = {}
+    """What the vote of a path of each kind counts; absent: 1."""
+    curve: tuple[int, ...] = ()
+    """Numbers of paths at which the vote is also scored (metric `accuracy_at_K`), as many of each kind as of the
+    other."""
+
+    @field_validator("tie", mode="before")
+    @classmethod
+    def _one_rule_or_many(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _votes_count(self) -> EvaluateConfig:
+        if any(weight < 0 for weight in self.vote_weights.values()) or not all(count > 0 for count in self.curve):
+            message = "vote_weights must be 0 or more, numbers of paths in curve 1 or more"
+            raise ValueError(message)
+        return self
 
 
 class ReportConfig(Table):
@@ -322,6 +348,12 @@ class BudgetConfig(Table):
 class ArmConfig(Table):
     """One arm: what it changes of the recipe. `train: null` leaves the student as it is."""
 
+    method: str | None = None
+    """The method that the arm belongs to, for `--only`; `None`: the recipe's."""
+    ensemble: dict[str, dict[Kind, int]] = {}
+    """Instead of a student of its own: other arms, and how many of their sampled paths of each kind vote; e.g.
+    {scotd: {cot: 10}, pot: {pot: 10}}."""
+
     mix: dict[str, Any] = {}
     filter: dict[str, Any] = {}
     train: dict[str, Any] | None = {}
@@ -332,7 +364,7 @@ class ArmConfig(Table):
 class Recipe(Table):
     """A whole recipe. Methods set defaults; every one of them can be overridden."""
 
-    method: Literal["scotd"] = "scotd"
+    method: Literal["scotd", "mixed_distillation"] = "scotd"
     engine: Literal["local"] = "local"
     task: str = "problems"
     """The name of the task in scores."""
@@ -374,6 +406,31 @@ class Recipe(Table):
     @classmethod
     def _empty_arms(cls, value: Any) -> Any:
         return {name: arm or {} for name, arm in value.items()} if isinstance(value, Mapping) else value
+
+    @model_validator(mode="after")
+    def _ensembles_of_arms(self) -> Recipe:
+        for name, arm in self.arms.items():
+            for member in arm.ensemble:
+                if member not in self.arms or self.arms[member].ensemble:
+                    message = f"arms.{name}.ensemble: {member!r} is not an arm with a student of its own"
+                    raise ValueError(message)
+        return self
+
+    def of_method(self, method: str) -> Recipe:
+        """Return the recipe with the arms of one method only, and those that its ensembles are made of.
+
+        Raises:
+            ConfigError: It has none.
+        """
+        mine = {name for name, arm in self.arms.items() if (arm.method or self.method) == method}
+        mine |= {member for name in mine for member in self.arms[name].ensemble}
+        if not mine and self.method != method:
+            methods = sorted({arm.method or self.method for arm in self.arms.values()} or {self.method})
+            message = f"--only {method}: this recipe holds the arms of {', '.join(methods)}"
+            raise ConfigError(message)
+        arms = {name: arm for name, arm in self.arms.items() if name in mine}
+        pairs = tuple(pair for pair in self.evaluate.compare if set(pair) <= {*arms, "teacher"})
+        return self.model_copy(update={"arms": arms, "evaluate": self.evaluate.model_copy(update={"compare": pairs})})
 
     def for_arm(self, name: str) -> Recipe:
         """Return the recipe as the arm `name` sees it."""
@@ -429,6 +486,7 @@ def build_recipe(data: dict[str, Any], overrides: Iterable[str] = (), where: str
     """Validate raw tables with overrides on top; errors as `load_recipe`."""
     for override in overrides:
         apply_override(data, override)
+    data = with_defaults(data)
     teachers = data.get("teachers")
     _interpolated(teachers, where)
     return _validated({**_interpolated(data, where), **({"teachers": teachers} if teachers else {})}, where)

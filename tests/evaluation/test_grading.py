@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -149,3 +150,52 @@ def test_predictions_without_a_verdict_are_verified():
     ]
     asked = [Problem(id=f"n-{at}", question="2 + 2?", answer="4", answer_type="number", split="test") for at in (0, 1)]
     assert grade(rows, asked).marks["test", "cot"].right == {"n-0": 1.0, "n-1": 0.0}
+
+
+def both(problem, cot, pot, routes=(-0.2, -1.7)):
+    """Return the greedy paths of both kinds with their answers; 4 is right."""
+    rows = []
+    for kind, answer, route in (("cot", cot, routes[0]), ("pot", pot, routes[1])):
+        status = "PROGRAM_FAILED" if answer is None else "CORRECT" if answer == "4" else "WRONG"
+        row = path(problem, status, kind=kind, answer=answer, mark="greedy")
+        rows.append(replace(row, meta={**row.meta, "prefix_logprob": route}))
+    return rows
+
+
+def test_a_student_of_two_skills_is_also_graded_by_the_one_that_it_chooses():
+    """Routed: the kind whose prefix is likelier. The oracle is right where either is."""
+    rows = [*both("test-0", "4", "9"), *both("test-1", "9", "4"), *both("test-2", "9", "4", routes=(-3.0, -0.1))]
+    graded = grade(rows, problems(3))
+    right = {key[1]: list(marks.right.values()) for key, marks in graded.marks.items()}
+    assert right["routed"] == [1.0, 0.0, 1.0]
+    assert right["oracle"] == [1.0, 1.0, 1.0]
+    assert graded.marks["test", "routed"].kinds == Counter(cot=2, pot=1)
+
+
+def test_agreement_abstains_instead_of_guessing():
+    """Where the kinds differ, or a program failed, nothing is answered: unscored, and counted."""
+    rows = [*both("test-0", "4", "4"), *both("test-1", "9", "4"), *both("test-2", "9", "9"), *both("test-3", "4", None)]
+    marks = grade(rows, problems(4)).marks["test", "agreed"]
+    assert list(marks.right.values()) == pytest.approx([1.0, math.nan, 0.0, math.nan], nan_ok=True)
+    assert marks.statuses == Counter(CORRECT=1, WRONG=1, ABSTAINED=2)
+
+
+def test_a_student_that_never_chose_has_no_routed_path():
+    """Paths without prefixes, or of one kind."""
+    rows = [path("test-0", kind=kind, mark="greedy") for kind in ("cot", "pot")]
+    assert {key[1] for key in grade(rows, problems(1)).marks} == {"cot", "pot", "oracle", "agreed"}
+
+
+def test_the_vote_is_also_taken_over_fewer_paths():
+    """As many of each kind; a number that the kinds do not divide, or that was not sampled, is left out."""
+    rows = []
+    for at in (1, 2, 3):
+        rows.append(path("test-0", "WRONG", index=at, answer="9", mark="sampled"))
+        rows.append(path("test-0", "CORRECT", kind="pot", index=at, mark="sampled", logprob=-0.1))
+    config = EvaluateConfig(curve=(2, 3, 4, 8), tie="logprob")
+    graded = grade(rows, problems(1), config)
+    assert {key[1] for key in graded.marks} == {"vote", "vote@2", "vote@4"}
+    assert graded.marks["test", "vote@2"].right == {"test-0": 1.0}
+    assert graded.marks["test", "vote"].kinds == Counter(pot=1)
+    heavier = EvaluateConfig(vote_weights={"cot": 1.5})
+    assert grade(rows, problems(1), heavier).marks["test", "vote"].right == {"test-0": 0.0}

@@ -136,3 +136,20 @@ def test_prompts_of_similar_length_meet():
         found = [len(row.example.prompt) for row in step]
         padded, real = padded + max(found) * len(found), real + sum(found)
     assert padded / real < 1.1
+
+
+def test_a_visit_draws_as_many_of_each_kind():
+    """Both kinds of the same problems meet in a step; the rarer kind makes up for it in weight."""
+    prompt = np.array([1, 2], np.int32)
+    rows = [
+        Encoded(f"{number}{task}{k}", str(number), task, 1.0, prompt, np.array([1, 2], np.int32))
+        for number in range(4)
+        for task, count in (("pot", 1), ("cot", 9))
+        for k in range(count)
+    ]
+    for step in all_steps(schedule(rows)):
+        assert Counter(row.example.task for row in step) == {"cot": 12, "pot": 4}
+        weights = defaultdict(float)
+        for row in step:
+            weights[row.example.task] += row.weight
+        assert weights == {"cot": 12.0, "pot": 12.0}

@@ -3,12 +3,16 @@
 import asyncio
 
 import pytest
+import torch
 from tiny_students import save_student, sums
 
-from potstill.errors import StudentError
+from potstill.errors import ConfigError, StudentError
 from potstill.recipe import InferConfig, MixConfig, TeacherConfig
 from potstill.records import Problem
+from potstill.students.encoding import encode_prefix, encode_prompt
 from potstill.students.inference import infer, plan_asks
+from potstill.students.loading import open_student
+from potstill.students.rendering import render_prompt
 
 SHORT = {"max_new_tokens": 8, "temperature": 1.0}
 
@@ -135,3 +139,37 @@ def test_a_failing_endpoint_row_keeps_its_reason(teacher_server):
     rows = ask(sums(1), TeacherConfig(base_url=server.base_url, model="served", max_retries=0), {"cot": 1})
     assert [(row.text, row.finish) for row in rows] == [("", "empty")]
     assert rows[0].reason
+
+
+PREFIXES = MixConfig(prefixes={"cot": " 1 2", "pot": " 3"})
+
+
+def test_a_prefix_is_forced_and_its_likelihood_recorded(student):
+    """The text is what follows the prefix; the greedy path says how likely the student would have begun so."""
+    rows = ask(sums(1), student, {"cot": 2, "pot": 1}, mix=PREFIXES)
+    greedy = {row.kind: row for row in rows if row.index == 0}
+    loaded = open_student(student)
+    for kind, row in greedy.items():
+        prompt = encode_prompt(render_prompt(sums(1)[0], PREFIXES, kind), loaded.tokenizer)
+        prefix = encode_prefix(PREFIXES.prefixes[kind], loaded.tokenizer)
+        assert row.usage["prompt_tokens"] == len(prompt) + len(prefix)
+        with torch.no_grad():
+            logprobs = loaded.model(torch.tensor([[*prompt, *prefix]])).logits[0].log_softmax(-1)
+        at = range(len(prompt) - 1, len(prompt) + len(prefix) - 1)
+        expected = sum(float(logprobs[i, token]) for i, token in zip(at, prefix, strict=True))
+        assert row.meta["prefix_logprob"] == pytest.approx(expected, abs=1e-4)
+    assert all("prefix_logprob" not in row.meta for row in rows if row.index > 0)
+
+
+def test_one_kind_alone_is_no_choice(student):
+    """Nor are kinds without prefixes, or with prompts of their own."""
+    assert "prefix_logprob" not in ask(sums(1), student, {"cot": 1}, mix=PREFIXES)[0].meta
+    assert "prefix_logprob" not in ask(sums(1), student, {"cot": 1, "pot": 1})[0].meta
+
+
+def test_a_chat_endpoint_cannot_be_made_to_begin():
+    """Said before anything is sent."""
+    address = TeacherConfig(base_url="http://127.0.0.1:9/v1", model="m", api_key_env=None)
+    mix = MixConfig(format="chat", prefixes={"cot": "So"})
+    with pytest.raises(ConfigError, match="a chat endpoint cannot be made to begin its answer with 'So'; give each"):
+        list(infer(sums(1), address, InferConfig(paths={"cot": 1}), mix=mix))

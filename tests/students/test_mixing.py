@@ -1,26 +1,15 @@
 """Mixing: kept rationales become examples."""
 
-import json
 import random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from potstill.errors import ConfigError, DataError
+from potstill.errors import DataError
 from potstill.recipe import FilterConfig, MixConfig
 from potstill.records import Problem, Rationale, Status, Verdict
-from potstill.students.mixing import (
-    EXPORTS,
-    export,
-    gold_answer,
-    join_think,
-    mix,
-    reasoning_of,
-    render_prompt,
-    split_think,
-    target_for,
-)
+from potstill.students.mixing import kind_counts, mix
 
 
 def problem(id="p", answer="7", **fields):
@@ -52,29 +41,6 @@ def test_an_example_is_prompt_reasoning_marker_and_verified_answer():
     assert (example.task, example.weight, example.group, example.rationale_id) == ("cot", 1.0, "p", "r")
 
 
-@pytest.mark.parametrize(
-    ("text", "reasoning"),
-    [
-        ("3 + 4 = 7. So the answer is: 7", "3 + 4 = 7."),
-        ("3 + 4 = 7. Therefore, the final answer is 7.", "3 + 4 = 7."),
-        ("3 + 4 = 7\n#### 7", "3 + 4 = 7"),
-        ("3 + 4 = <<3+4=7>>7\nA: 7", "3 + 4 = <<3+4=7>>7"),
-        ("A: 3 + 4 = 7.", "A: 3 + 4 = 7."),
-        ("3 + 4 = 7.\n\n**Final Answer:** 7", "3 + 4 = 7."),
-        ("3 + 4 = 7. <answer>7</answer>", "3 + 4 = 7."),
-        ("3 + 4 = 7. The correct answer would be 7", "3 + 4 = 7."),
-        ("She has 3 + 4 = 7 shells.", "She has 3 + 4 = 7 shells."),
-        ("3 + 4 = 7. The answer is 7.\n\nQ: And 1 + 1?\nA: 1 + 1 = 2. The answer is 2.", "3 + 4 = 7."),
-        ("The answer is not given, so we add up. " + "We add one more. " * 9 + "That is 7", None),
-        ("So the answer is: 7", ""),
-        ("  \n3 + 4 = 7. \n", "3 + 4 = 7."),
-    ],
-)
-def test_reasoning_ends_where_the_answer_is_stated(text, reasoning):
-    """The last marker cuts, unless reasoning goes on behind it; run-on questions go first."""
-    assert reasoning_of(text) == (text.strip() if reasoning is None else reasoning)
-
-
 def test_a_text_without_a_marker_keeps_its_whole_and_gets_the_answer():
     """All examples end in the same way, so the student learns one."""
     assert (
@@ -91,26 +57,6 @@ def test_a_text_without_any_answer_is_learnt_as_it_stands():
     """Under `keep: all` nothing is invented for a text in which no answer was read."""
     row = rationale(text="I do not know.", answer=None, status="NO_ANSWER")
     assert mix([row], filter=FilterConfig(keep="all"))[0].target == " I do not know."
-
-
-@pytest.mark.parametrize(
-    ("fields", "shown"),
-    [
-        ({"answer": "1,234.50", "answer_type": "number"}, "1234.5"),
-        ({"answer": "0.16666666666666666", "answer_type": "number"}, "0.16666666666666666"),
-        ({"answer": "B", "answer_type": "choice", "options": ("x", "y")}, "(b)"),
-        ({"answer": "True", "answer_type": "yesno"}, "yes"),
-        ({"answer": "Neutral", "answer_type": "label", "labels": ("neutral", "other")}, "neutral"),
-        ({"answer": "\\frac{1}{2}", "answer_type": "expression"}, "\\frac{1}{2}"),
-        ({"answer": "San Jose ", "answer_type": "text"}, "San Jose"),
-    ],
-)
-def test_answers_are_written_in_one_form_per_type(fields, shown):
-    """Numbers plain, choices as letters, labels as in their set, expressions and texts as the gold has them."""
-    of = problem(**fields)
-    assert gold_answer(of) == shown
-    row = rationale(text="Because. The answer is so.", answer="whatever was read", of=of)
-    assert target_for(row, of, MixConfig()) == f" Because. So the answer is: {shown}"
 
 
 def test_a_wrong_answer_is_kept_as_the_teachers_own():
@@ -190,56 +136,12 @@ def test_max_per_problem_caps_what_is_kept():
     assert {e.weight for e in examples} == {1.0}
 
 
-def test_options_are_listed_in_the_prompt():
-    """A choice problem is asked with its choices."""
-    of = problem("q", "a", answer_type="choice", options=("boat", "cart"))
-    assert render_prompt(of, MixConfig()) == "Q: What is q?\nAnswer Choices:\n(a) boat\n(b) cart\nA:"
-
-
-def test_braces_in_questions_and_templates_stay():
-    """Only the placeholders are filled."""
-    of = problem("{answer} in \\boxed{7}")
-    assert render_prompt(of, MixConfig(prompt="{question} {json}")) == "What is {answer} in \\boxed{7}? {json}"
-
-
 def test_chat_examples_are_bare_and_marked():
     """The chat template brings its own white space; the prompt is the question alone unless one is given."""
     [example] = mix([rationale()], MixConfig(format="chat"))
     assert (example.prompt, example.target) == ("What is p?", "3 + 4 = 7. So the answer is: 7")
     assert example.meta["format"] == "chat"
     assert MixConfig(format="chat", prompt="Solve: {question}").prompt == "Solve: {question}"
-
-
-@pytest.mark.parametrize(
-    ("name", "template", "placeholder"),
-    [("prompt", "Q:", "question"), ("target", " {rationale}", "answer"), ("answer_target", " x", "answer")],
-)
-def test_a_template_without_its_placeholder_is_refused(name, template, placeholder):
-    """A student that never sees the question is a mistake of the recipe."""
-    with pytest.raises(ConfigError, match=rf"mix\.{name}.*must contain \{{{placeholder}\}}"):
-        mix([rationale()], MixConfig(**{name: template}))
-
-
-@given(st.text(), st.text())
-def test_thoughts_and_texts_are_joined_without_loss(reasoning, text):
-    """A think block can be taken apart again, whatever it holds but its own end."""
-    if "</think>" not in reasoning:
-        assert split_think(join_think(reasoning, text)) == (reasoning, text)
-
-
-def test_a_text_without_a_think_block_is_left_alone():
-    """White space and all."""
-    assert split_think(" plain </think> text\n") == (None, " plain </think> text\n")
-
-
-def test_thoughts_are_left_out_or_learnt_verbatim():
-    """`drop` renders the text alone; `think` keeps thought and text letter for letter, from either place."""
-    inline = rationale("i", join_think("hm\n\nyes ", "3 + 4 = 7.\nThe answer is 7"))
-    apart = rationale("a", "3 + 4 = 7.\nThe answer is 7", reasoning_content="hm\n\nyes ")
-    for row in (inline, apart):
-        assert target_for(row, problem(), MixConfig()) == " 3 + 4 = 7. So the answer is: 7"
-        kept = target_for(row, problem(), MixConfig(reasoning="think"))
-        assert kept == "<think>\nhm\n\nyes \n</think>\n\n3 + 4 = 7.\nThe answer is 7"
 
 
 def test_an_arm_that_keeps_nothing_says_why():
@@ -258,43 +160,6 @@ def test_a_rationale_of_an_unknown_problem_is_refused():
         mix([stray], problems=[problem()])
 
 
-@pytest.mark.parametrize(
-    ("format", "first"),
-    [
-        ("trl", {"prompt": "Q: What is p?\nA:", "completion": " 3 + 4 = 7. So the answer is: 7"}),
-        (
-            "messages",
-            {
-                "messages": [
-                    {"role": "user", "content": "Q: What is p?\nA:"},
-                    {"role": "assistant", "content": "3 + 4 = 7. So the answer is: 7"},
-                ]
-            },
-        ),
-    ],
-)
-def test_exports_are_what_other_trainers_read(tmp_path, format, first):
-    """One JSON object per line, in the field's own shapes."""
-    assert export(mix([rationale()]), tmp_path / "out.jsonl", format) == 1
-    assert json.loads((tmp_path / "out.jsonl").read_text()) == first
-
-
-def test_exported_chats_keep_the_thought_apart():
-    """`reasoning_content` is what chat templates of reasoning models read."""
-    row = rationale(text="So 7. ", reasoning_content="hm")
-    [example] = mix([row], MixConfig(format="chat", reasoning="think"))
-    user, assistant = EXPORTS["messages"](example)["messages"]
-    assert assistant == {"role": "assistant", "content": "So 7. ", "reasoning_content": "hm"}
-    assert EXPORTS["trl"](example) == {"prompt": [user], "completion": [assistant]}
-
-
-def test_an_unknown_export_names_the_known_ones(tmp_path):
-    """Before anything is written."""
-    with pytest.raises(ConfigError, match="potstill, trl, messages"):
-        export([], tmp_path / "x", "tfrecord")
-    assert not (tmp_path / "x").exists()
-
-
 def test_a_hundred_shuffles_of_real_size_stay_equal():
     """Ids decide, not positions: the same ids in another order give the same first n."""
     rows = many(n_problems=20, n=30)
@@ -302,3 +167,37 @@ def test_a_hundred_shuffles_of_real_size_stay_equal():
     for seed in range(3):
         random.Random(seed).shuffle(rows)
         assert {e.rationale_id for e in mix(rows, MixConfig(n=5), seed=3)} == expected
+
+
+def both_kinds(counts):
+    """Return verified rationales: (problem, kind) -> how many."""
+    rows = []
+    for (name, kind), n in counts.items():
+        for i in range(n):
+            row = rationale(f"{name}{kind}{i}", text=f"ans = {i} + {7 - i}", of=problem(name))
+            rows.append(Rationale(id=row.id, problem_id=name, kind=kind, text=row.text, verdict=row.verdict,
+                                  problem=row.problem))  # fmt: skip
+    return rows
+
+
+def test_balanced_problems_have_as_many_programs_as_chains_of_thought():
+    """The smaller number counts; a problem that keeps one kind stays as it is, and is counted."""
+    rows = both_kinds({("a", "cot"): 5, ("a", "pot"): 2, ("b", "cot"): 3, ("c", "pot"): 1, ("c", "cot"): 1})
+    config = MixConfig(kinds=("cot", "pot"), balance="cap")
+    examples = mix(rows, config, seed=3)
+    assert kind_counts(examples) == {"cot": 2 + 3 + 1, "pot": 2 + 1, "one_kind_only": 1}
+    assert mix(rows[::-1], config, seed=3) == examples
+    assert kind_counts(mix(rows, MixConfig(kinds=("cot", "pot")))) == {"cot": 9, "pot": 3, "one_kind_only": 1}
+
+
+def test_labels_do_not_count_in_the_balance():
+    """The label-only example of a problem neither caps nor is capped."""
+    rows = both_kinds({("a", "cot"): 3, ("a", "pot"): 2})
+    examples = mix(rows, MixConfig(kinds=("cot", "pot", "answer"), balance="cap"))
+    assert kind_counts(examples) == {"cot": 2, "pot": 2, "answer": 1, "one_kind_only": 0}
+
+
+def test_an_example_names_the_prefix_of_its_kind():
+    """Encoding tokenises it apart."""
+    [example] = mix([rationale()], MixConfig(prefixes={"cot": " So:"}))
+    assert example.target.startswith(" So: 3") and example.meta["prefix"] == " So:"

@@ -66,3 +66,24 @@ def test_unverified_paths_are_refused():
     bare = Rationale(id="r1", problem_id="p", kind="cot", text="so 4")
     with pytest.raises(ValueError, match="r1 of problem p has no verdict; verify it first"):
         vote([bare])
+
+
+def test_rules_for_ties_are_applied_one_after_another():
+    """The greedy paths' answer first, then the likelier, then the first seen; greedy paths cast no vote."""
+    paths = [path(1, "4", logprob=-0.1), path(2, "5", logprob=-0.9), path(3, "6", logprob=-0.5)]
+    greedy = [path(0, "6", kind="cot"), path(0, "9", kind="pot")]
+    rules = ("greedy", "logprob", "first")
+    assert vote(paths, tie=rules, greedy=greedy).answer == "6"
+    assert vote(paths, tie=rules, greedy=[path(0, "9")]).answer == "4"
+    assert vote(paths, tie=rules, greedy=[path(0, "5", kind="cot"), path(0, "6", kind="pot")]).answer == "6"
+    assert vote(paths, tie="greedy", greedy=[]).answer == "4"
+    assert vote(paths, tie=rules, greedy=greedy).n_valid == 3
+
+
+def test_votes_weigh_by_kind():
+    """Two programs at weight 2 beat three chains of thought; a kind of weight 0 does not vote."""
+    paths = [*(path(i, "4") for i in (1, 2, 3)), *(path(i, "5", kind="pot") for i in (4, 5))]
+    found = vote(paths, weights={"pot": 2.0})
+    assert (found.answer, found.support, found.margin, found.n_valid) == ("5", 4.0, pytest.approx(1 / 7), 5)
+    assert vote(paths, weights={"cot": 0.0}).n_valid == 2
+    assert vote(paths).answer == "4"

@@ -53,7 +53,8 @@ def run_file(path: str | Path, options: argparse.Namespace, until: str, only: st
     from potstill.recipe import load_recipe
 
     recipe = load_recipe(path, [*options.set, *limits(options)])
-    require_method(recipe, only)
+    if only is not None:
+        recipe = recipe.of_method(only)
     if options.dry_run:
         print_plan(plan_recipe(recipe), as_json=options.json)
         return 0
@@ -70,13 +71,6 @@ def run_file(path: str | Path, options: argparse.Namespace, until: str, only: st
         if outcome.report:
             print_text(f"report: {outcome.report}")
     return 0
-
-
-def require_method(recipe: Any, only: str | None) -> None:
-    """Raise unless the recipe has arms of the method asked for."""
-    if only is not None and only != recipe.method:
-        message = f"--only {only}: this recipe holds the arms of {recipe.method}"
-        raise ConfigError(message)
 
 
 def limits(options: argparse.Namespace) -> list[str]:

@@ -120,7 +120,7 @@ def mix(options: argparse.Namespace) -> int:
         return _stage_of_run("mix", options)
     from potstill.files import read_records
     from potstill.records import Rationale, Verdict
-    from potstill.students.mixing import export
+    from potstill.students.exports import export
     from potstill.students.mixing import mix as mix_stage
 
     recipe = _recipe(options, {})

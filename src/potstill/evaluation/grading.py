@@ -3,7 +3,10 @@
     predictions (Rationale + Verdict) ──grade──► Graded: (split, path) -> Marks ──► potstill.evaluation.scoring
 
 A path is one way to take a system's answer: `answer`, `cot` and `pot` are its greedy texts of that kind, `vote` is the
-majority over its sampled ones. Nothing here judges a text (`potstill.rationales.verification` does) or averages.
+majority over its sampled ones (`vote@K` over K of them), `routed` the greedy text of the kind that the student itself
+would have chosen. Two paths are no answers of their own but say what the others are worth: `oracle` is right where any
+greedy text is, `agreed` abstains (unscored) where the greedy texts of different kinds differ. Nothing here judges a
+text (`potstill.rationales.verification` does) or averages.
 """
 
 from __future__ import annotations
@@ -12,17 +15,19 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 from potstill.errors import DataError
 from potstill.messages import say
 from potstill.recipe import EvaluateConfig, VerifyConfig
 from potstill.records import Problem, Rationale, Status, Verdict
+from potstill.students.routing import routed
+from potstill.students.voting import vote
 
 PATHS = ("cot", "pot", "answer", "routed", "vote")
-"""In order of preference where two systems share no path."""
+"""Ways to answer, in order of preference where two systems share no path."""
+BOUNDS = ("oracle", "agreed")
+ABSTAINED = "ABSTAINED"
 MAX_MISSING_FRAC = 0.05
-Tie = Literal["first", "logprob"]
 
 
 @dataclass(slots=True)
@@ -35,7 +40,9 @@ class Marks:
     missing: int = 0
     """Problems without any prediction; their mark is NaN."""
     ties: int = 0
-    """Votes in which the tie rule decided."""
+    """Votes in which the tie rules decided."""
+    kinds: Counter[str] = field(default_factory=Counter)
+    """Where a kind was chosen (routed, or the winner of a vote over several kinds): how often which."""
 
 
 @dataclass(slots=True)
@@ -94,10 +101,11 @@ def grade(
     graded = Graded({}, {problem.id: problem.parent_id for problem in wanted.values() if problem.parent_id})
     for split in dict.fromkeys(problem.split for problem in wanted.values()):
         ids = [problem.id for problem in wanted.values() if problem.split == split]
-        for path in PATHS:
-            if any((pid, path) in answers for pid in ids):
-                graded.marks[split, path] = _mark(ids, path, answers, tie=config.tie)
-                _require_nearly_all(graded.marks[split, path], f"{system}, split {split}, path {path}")
+        for path in (*PATHS, *BOUNDS, *(f"vote@{count}" for count in config.curve)):
+            marks = _mark(ids, path, answers, config)
+            if marks.missing < len(ids):
+                graded.marks[split, path] = marks
+                _require_nearly_all(marks, f"{system}, split {split}, path {path}")
     if not graded.marks:
         message = f"{system}: none of the {len(wanted)} problems has a prediction; run `infer` on these problems first"
         raise DataError(message)
@@ -150,31 +158,78 @@ def _paths_of(rationale: Rationale) -> list[str]:
     return [rationale.kind, "vote"] if rationale.index == 0 else ["vote"]
 
 
-def _mark(ids: Sequence[str], path: str, answers: Mapping[tuple[str, str], list[Rationale]], *, tie: Tie) -> Marks:
+Answers = Mapping[tuple[str, str], list[Rationale]]
+"""(problem id, kind or `vote`) -> its predictions: the greedy one of the kind, or all that were sampled."""
+
+
+def _mark(ids: Sequence[str], path: str, answers: Answers, config: EvaluateConfig) -> Marks:
     marks = Marks()
     for pid in ids:
-        held = answers.get((pid, path))
-        if not held:
+        verdict = _answered(pid, path, answers, config, marks)
+        if verdict is None:
             marks.right[pid] = math.nan
             marks.missing += 1
             continue
-        verdict, tied = _voted(held, tie) if path == "vote" else (_verdict(held[0]), False)
-        marks.ties += tied
+        if verdict.reason == ABSTAINED:
+            marks.statuses[ABSTAINED] += 1
+            marks.right[pid] = math.nan
+            continue
         marks.statuses[verdict.status.value] += 1
         marks.right[pid] = float(verdict.correct) if verdict.scored else math.nan
     return marks
 
 
-def _voted(held: list[Rationale], tie: Tie) -> tuple[Verdict, bool]:
-    """Return the verdict of the answer that wins the vote; without any answer, that of the first path."""
-    from potstill.students.voting import vote
+def _answered(pid: str, path: str, answers: Answers, config: EvaluateConfig, marks: Marks) -> Verdict | None:
+    """Return the verdict of what a path answers to a problem; `None`: it was not asked, or cannot be taken."""
+    greedy = [held[0] for kind in ("cot", "pot") if (held := answers.get((pid, kind)))]
+    if path.startswith("vote"):
+        return _voted(answers.get((pid, "vote"), []), path.partition("@")[2], greedy, config, marks)
+    if path == "routed":
+        chosen = routed(greedy)
+        marks.kinds.update([chosen.kind] if chosen is not None else [])
+        return _verdict(chosen) if chosen is not None else None
+    if path in BOUNDS:
+        return _bound(path, [_verdict(row) for row in greedy]) if len(greedy) > 1 else None
+    held = answers.get((pid, path))
+    return _verdict(held[0]) if held else None
 
-    result = vote(held, tie=tie)
+
+def _bound(path: str, verdicts: Sequence[Verdict]) -> Verdict:
+    """Return the best of the verdicts (oracle), or their common one (agreed)."""
+    if path == "oracle":
+        return max(verdicts, key=lambda verdict: (verdict.correct, not verdict.scored))
+    answers = {verdict.answer for verdict in verdicts}
+    if len(answers) == 1 and None not in answers:
+        return verdicts[0]
+    return Verdict(rationale_id=verdicts[0].rationale_id, status=Status.UNVERIFIED, reason=ABSTAINED)
+
+
+def _voted(
+    sampled: list[Rationale], count: str, greedy: list[Rationale], config: EvaluateConfig, marks: Marks
+) -> Verdict | None:
+    """Return the verdict of the answer that wins the vote; without any answer, that of the first path."""
+    held = _first_paths(sampled, int(count)) if count else sampled
+    if not held:
+        return None
+    result = vote(held, tie=config.tie, weights=config.vote_weights, greedy=greedy)
+    marks.ties += result.tied
     if result.answer is None:
-        return _verdict(min(held, key=lambda path: (path.index, path.kind))), False
+        return _verdict(min(held, key=lambda path: (path.index, path.kind)))
+    if result.winner is not None and len({path.kind for path in held}) > 1:
+        marks.kinds[result.winner.kind] += 1
     winners = [verdict for path in held if (verdict := _verdict(path)).answer == result.answer]
     # The same answer may have been checked on one path and not on another (our check timed out): the check counts.
-    return next((verdict for verdict in winners if verdict.scored), winners[0]), result.tied
+    return next((verdict for verdict in winners if verdict.scored), winners[0])
+
+
+def _first_paths(sampled: Sequence[Rationale], count: int) -> list[Rationale]:
+    """Return the first paths, as many of each kind; none where there are too few, or the kinds do not divide them."""
+    kinds = sorted({path.kind for path in sampled})
+    if not kinds or count % len(kinds):
+        return []
+    each = count // len(kinds)
+    parts = [sorted((p for p in sampled if p.kind == kind), key=lambda p: p.index)[:each] for kind in kinds]
+    return [path for part in parts for path in part] if all(len(part) == each for part in parts) else []
 
 
 def _verdict(rationale: Rationale) -> Verdict:

@@ -13,29 +13,19 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from potstill.errors import DataError
 from potstill.evaluation import statistics
-from potstill.evaluation.grading import PATHS, Graded, grade
+from potstill.evaluation.grading import BOUNDS, PATHS, Graded, grade
+from potstill.methods import PAIRS
 from potstill.recipe import EvaluateConfig, VerifyConfig
 from potstill.records import Comparison, Problem, Rationale, Score, child_seed
 
 ACCURACY, CONSISTENCY = "accuracy", "contrast_consistency"
-PAIRS = {
-    "scotd": (
-        ("scotd", "answer_only"),
-        ("scotd", "cot_n1"),
-        ("scotd", "cot_n5"),
-        ("cot_n5", "cot_n1"),
-        ("cot_n1", "answer_only"),
-        ("scotd", "untrained"),
-        ("scotd", "teacher"),
-    )
-}
-"""The comparisons that each method is about; those of systems that a run does not have are left out."""
 
 
 def evaluate(
@@ -74,11 +64,13 @@ def score_run(
     task: str = "problems",
     method: str = "scotd",
     verify: VerifyConfig | None = None,
+    voting: Sequence[str] = (),
 ) -> tuple[list[Score], list[Comparison]]:
     """Score every system over all its seeds, and compare the pairs of `config.compare` (empty: the method's own).
 
     Args:
         systems: System name -> training seed (`None`: it has none) -> its predictions.
+        voting: Systems that are a vote and nothing else (ensembles): their greedy paths are others' and not scored.
     """
     config, problems = config or EvaluateConfig(), list(problems)
     unknown = sorted({name for pair in config.compare for name in pair} - set(systems))
@@ -89,6 +81,9 @@ def score_run(
         name: {seed: grade(rows, problems, config, verify=verify, system=name) for seed, rows in runs.items()}
         for name, runs in systems.items()
     }
+    for name in voting:
+        for run in graded.get(name, {}).values():
+            run.marks = {key: marks for key, marks in run.marks.items() if key[1].startswith("vote")}
     scores = [row for name, runs in graded.items() for row in score(name, runs, config, task=task)]
     comparisons: list[Comparison] = []
     for a, b in config.compare or PAIRS.get(method, ()):
@@ -109,7 +104,13 @@ def score(
             label = {"task": task, "system": system, "split": split, "path": path, "metric": metric}
             rows += [_row(label, [graded], config, seed) for seed, graded in asked.items() if seed is not None]
             rows.append(_row(label, list(asked.values()), config, None))
-    return rows
+    return [_named(row) for row in rows]
+
+
+def _named(row: Score) -> Score:
+    """Write the path `vote@K` as path `vote` and metric `accuracy_at_K`."""
+    path, _, count = row.path.partition("@")
+    return replace(row, path=path, metric=f"{row.metric}_at_{count}") if count else row
 
 
 def compare(
@@ -176,7 +177,9 @@ def _counts(runs: Sequence[Graded], split: str, path: str) -> dict[str, Any]:
     marks = [graded.marks[split, path] for graded in runs]
     statuses = sum((mark.statuses for mark in marks), Counter[str]())
     counts = {"missing": sum(mark.missing for mark in marks), "ties": sum(mark.ties for mark in marks)}
-    found = {name: count for name, count in counts.items() if count}
+    found: dict[str, Any] = {name: count for name, count in counts.items() if count}
+    if kinds := sum((mark.kinds for mark in marks), Counter[str]()):
+        found["kinds"] = dict(sorted(kinds.items()))
     return {"statuses": dict(sorted(statuses.items())), "seeds": len(runs), **found}
 
 
@@ -212,6 +215,8 @@ def marks_matrix(
 
 def _metrics(runs: Iterable[Graded], split: str, path: str) -> list[str]:
     """Consistency is a metric where the split holds problems that were derived from others."""
+    if "@" in path or path in BOUNDS:
+        return [ACCURACY]
     has_families = any((split, path) in graded.marks and graded.families(split, path) for graded in runs)
     return [ACCURACY, CONSISTENCY] if has_families else [ACCURACY]
 

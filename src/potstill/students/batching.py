@@ -3,6 +3,9 @@
     one_per_problem   each visit of a problem draws from its kept rationales at random, so every problem weighs the same
     all               every example once per epoch, cut into groups that share a prompt
 
+Where a problem has rationales of several kinds, a visit draws as many of each kind: every step holds both kinds of the
+same problems, as the loss of Mixed Distillation asks for.
+
 A step's rows depend on nothing but the seed, the epoch and the step's number, so training resumes in mid-epoch without
 replaying anything. Prompts of similar length meet, so that padding stays small. No tensors here: `sharing` collates.
 """
@@ -68,7 +71,7 @@ class Schedule:
         if self._loader == "all":
             return [Row(example, example.weight) for part in parts for example in part]
         rng = np.random.default_rng(child_seed("draw", self._seed, self._epoch, step))
-        return [row for part in parts for row in self._drawn(part, rng)]
+        return [row for part in parts for own in _by_task(part) for row in self._drawn(own, rng)]
 
     def _drawn(self, group: list[Encoded], rng: np.random.Generator) -> list[Row]:
         """Draw without replacement; a problem with too few rationales makes up for it in weight.
@@ -97,6 +100,14 @@ def _grouped(rows: Sequence[Encoded]) -> list[list[Encoded]]:
     for row in rows:
         groups.setdefault(row.group, []).append(row)
     return list(groups.values())
+
+
+def _by_task(group: Sequence[Encoded]) -> list[list[Encoded]]:
+    """Divide a problem's rows by kind, in an order that does not depend on theirs."""
+    tasks: dict[str, list[Encoded]] = {}
+    for row in group:
+        tasks.setdefault(row.task, []).append(row)
+    return [tasks[task] for task in sorted(tasks)]
 
 
 def _filled(order: np.ndarray, per_step: int, rng: np.random.Generator) -> np.ndarray:

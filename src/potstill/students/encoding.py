@@ -144,9 +144,9 @@ def encode(
             raise StudentError(message)
     prompts: dict[str, Ids] = {}
     for text in dict.fromkeys(example.prompt for example in examples):
-        prompts[text] = _array(encode_prompt(text, tokenizer, chat=chat))
+        prompts[text] = as_ids(encode_prompt(text, tokenizer, chat=chat))
     targets = [_chat_target(example, tokenizer) if chat else example.target for example in examples]
-    encoded = tokenizer(targets, add_special_tokens=False)["input_ids"] if targets else []
+    encoded = _encode_targets(targets, [str(example.meta.get("prefix", "")) for example in examples], tokenizer)
     return [
         Encoded(
             example.id,
@@ -154,10 +154,26 @@ def encode(
             example.task,
             example.weight,
             prompts[example.prompt],
-            _array(_ended(list(ids), stops)),
+            as_ids(_ended(list(ids), stops)),
         )
         for example, ids in zip(examples, encoded, strict=True)
     ]
+
+
+def _encode_targets(targets: list[str], prefixes: list[str], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
+    """Tokenise targets, each prefix apart, so that its tokens are those that inference forces."""
+    if not targets:
+        return []
+    apart = [prefix if target.startswith(prefix) else "" for target, prefix in zip(targets, prefixes, strict=True)]
+    rests = [target[len(prefix) :] for target, prefix in zip(targets, apart, strict=True)]
+    starts = {prefix: encode_prefix(prefix, tokenizer) for prefix in set(apart)}
+    encoded = tokenizer(rests, add_special_tokens=False)["input_ids"]
+    return [[*starts[prefix], *ids] for prefix, ids in zip(apart, encoded, strict=True)]
+
+
+def encode_prefix(prefix: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Return the ids of a kind's prefix, in training and in inference alike."""
+    return _tokens(tokenizer, prefix) if prefix else []
 
 
 def fit(
@@ -318,5 +334,6 @@ def _tokens(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def _array(ids: Sequence[int]) -> Ids:
+def as_ids(ids: Sequence[int]) -> Ids:
+    """Return token ids as an array."""
     return np.asarray(ids, dtype=np.int32)

@@ -2,6 +2,9 @@
 
     problems ──render_prompt──► prompts ──decoding, or an endpoint──► Rationale (index 0 greedy, 1..k sampled)
 
+Where kinds have prefixes, a path is made to begin with that of its kind, and the greedy path records how likely the
+student would have begun so by itself (`meta["prefix_logprob"]`): that is how it routes itself.
+
 A prompt that does not fit into the student's context is not cut: its row is recorded with a reason. Answers are read
 and checked in `potstill.rationales.verification`, and voted on in `potstill.students.voting`.
 """
@@ -14,11 +17,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from potstill.errors import require_extra
+from potstill.errors import ConfigError, require_extra
 from potstill.recipe import InferConfig, MixConfig, TeacherConfig
 from potstill.records import Problem, Rationale, child_seed, content_id, rationale_from
 from potstill.streams import Stream, map_concurrent
-from potstill.students.mixing import render_prompt
+from potstill.students.rendering import prefix_of, render_prompt
 
 if TYPE_CHECKING:
     from potstill.students.decoding import Path as Continuation
@@ -39,6 +42,8 @@ class Ask:
     prompt: str
     indices: tuple[int, ...]
     """0 is the greedy path."""
+    prefix: str = ""
+    """What the student is made to begin with, so that it writes this kind; not part of the path's text."""
 
 
 def infer(
@@ -96,11 +101,10 @@ def plan_asks(problems: Iterable[Problem], config: InferConfig, mix: MixConfig, 
     """Yield what is to be asked: one path is greedy (index 0); more are sampled (1..k), beside the greedy if set."""
     for problem in problems:
         for kind, count in config.paths.items():
-            prompt = render_prompt(problem, mix)
             wanted = [0] if count == 1 else [*([0] if config.greedy else []), *range(1, count + 1)]
             indices = tuple(index for index in wanted if (problem.id, kind, index) not in done)
             if indices:
-                yield Ask(problem, kind, prompt, indices)
+                yield Ask(problem, kind, render_prompt(problem, mix, kind), indices, prefix_of(kind, mix))
 
 
 def as_endpoint(student: str | Path | TeacherConfig) -> TeacherConfig | None:
@@ -123,26 +127,30 @@ def paths_of(
 ) -> Iterator[list[Rationale]]:
     """Yield the paths of a loaded student, a problem's at a time; prompts that do not fit come first."""
     from potstill.students.decoding import Prompt, generate
-    from potstill.students.encoding import encode_prompt
+    from potstill.students.encoding import encode_prefix, encode_prompt
+    from potstill.students.routing import prefix_logprobs
 
     request = content_id("infer", author, config.temperature, config.top_p, config.max_new_tokens, seed, chat, stop)
-    ids = [encode_prompt(ask.prompt, loaded.tokenizer, chat=chat) for ask in asks]
     fitting = []
-    for ask, tokens in zip(asks, ids, strict=True):
+    for ask in asks:
+        prompt = encode_prompt(ask.prompt, loaded.tokenizer, chat=chat)
+        tokens = [*prompt, *encode_prefix(ask.prefix, loaded.tokenizer)]
         reason = refusal(len(tokens), loaded.context)
         if reason is None:
             fitting.append((ask, tokens))
             continue
         yield [_rationale(ask, i, author, request, text="", finish="error", reason=reason) for i in ask.indices]
     prompts = [Prompt(tokens, tuple(_path_seed(ask, index, seed) for index in ask.indices)) for ask, tokens in fitting]
+    routes = prefix_logprobs(loaded, [ask for ask, _ in fitting], chat=chat, batch_tokens=config.batch_tokens)
     for number, written in generate(loaded.model, prompts, _settings(loaded, config, stop)):
         ask, tokens = fitting[number]
+        route = routes.get((ask.problem.id, ask.kind))
         rows = []
         for place, path in written:
             text, finish = _text(path, loaded, stop)
             usage = {"prompt_tokens": len(tokens), "completion_tokens": path.n_tokens}
             values = {"text": text, "finish": finish, "logprob": path.logprob, "usage": usage}
-            rows.append(_rationale(ask, ask.indices[place], author, request, **values))
+            rows.append(_rationale(ask, ask.indices[place], author, request, route=route, **values))
         yield rows
 
 
@@ -197,8 +205,12 @@ def _text(path: Continuation, loaded: Loaded, stop: tuple[str, ...]) -> tuple[st
     return (text, path.finish) if cut is None else (text[:cut], "stop")
 
 
-def _rationale(ask: Ask, index: int, author: str, request: str, **values: Any) -> Rationale:
-    meta = {"path": "greedy" if index == 0 else "sampled"}
+def _rationale(
+    ask: Ask, index: int, author: str, request: str, *, route: float | None = None, **values: Any
+) -> Rationale:
+    meta: dict[str, Any] = {"path": "greedy" if index == 0 else "sampled"}
+    if route is not None and index == 0:
+        meta["prefix_logprob"] = route
     row = {"problem_id": ask.problem.id, "kind": ask.kind, "author": author, "index": index, "request": request}
     return replace(rationale_from({**row, **values, "meta": meta}), problem=ask.problem)
 
@@ -254,7 +266,17 @@ class Endpoint:
     def _request(self, ask: Ask, temperature: float) -> Request:
         from potstill.teachers.base import Request, with_extra_body
 
-        asked = {"messages": ({"role": "user", "content": ask.prompt},)} if self.chat else {"prompt": ask.prompt}
+        if self.chat and ask.prefix:
+            message = (
+                f"mix.prefixes.{ask.kind}: a chat endpoint cannot be made to begin its answer with {ask.prefix!r}; "
+                "give each kind a prompt of its own (mix.prompts), or serve plain completions"
+            )
+            raise ConfigError(message)
+        asked = (
+            {"messages": ({"role": "user", "content": ask.prompt},)}
+            if self.chat
+            else {"prompt": ask.prompt + ask.prefix}
+        )
         request = Request(
             model=self.address.model,
             **asked,  # type: ignore[arg-type]

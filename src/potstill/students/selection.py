@@ -44,17 +44,17 @@ class DevSplit:
         Raises:
             StudentError: Not one problem could be scored (no gold answers?).
         """
-        from potstill.rationales.verification import check
+        from potstill.rationales.verification import verify
 
         greedy = self.infer.model_copy(update={"paths": dict.fromkeys(self.infer.paths, 1)})
         asks = list(plan_asks(self.problems, greedy, self.mix))
         right: dict[str, list[bool]] = {kind: [] for kind in greedy.paths}
-        for rows in paths_of(loaded, asks, greedy, chat=self.mix.format == "chat", author="dev"):
-            for row in rows:
-                assert row.problem is not None, "paths_of names the problem"
-                verdict = check(row, row.problem, self.verify)
-                if verdict.scored:
-                    right[row.kind].append(verdict.correct)
+        chat = self.mix.format == "chat"
+        written = [row for rows in paths_of(loaded, asks, greedy, chat=chat, author="dev") for row in rows]
+        for row in verify(written, None, self.verify):
+            assert row.verdict is not None, "verify sets every verdict"
+            if row.verdict.scored:
+                right[row.kind].append(row.verdict.correct)
         marks = [mark for kind in right.values() for mark in kind]
         if not marks:
             message = (

@@ -1,4 +1,4 @@
-"""Choose one answer from several paths: a majority over valid answers, with an explicit rule for ties.
+"""Choose one answer from several paths: a majority over valid answers, with an explicit order of rules for ties.
 
 An invalid answer (none was found, the program failed) casts no vote: it is never a string like any other. Answers are
 counted in their normalised form, and those that are equal as answers (0.5 and 1/2) count together. Pure: paths come
@@ -7,13 +7,13 @@ verified, so that `verdict.answer` is normalised already.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from potstill.records import Rationale, Status
 
-Tie = Literal["first", "logprob"]
+Tie = Literal["greedy", "logprob", "first"]
 INVALID = frozenset({Status.NO_ANSWER, Status.PROGRAM_FAILED})
 
 
@@ -23,52 +23,85 @@ class Vote:
 
     answer: str | None
     """`None`: no path had a valid answer."""
-    support: int
-    """Paths with this answer."""
+    support: float
+    """Weight of the paths with this answer."""
     n_valid: int
     """Paths with any valid answer; only they vote."""
     n_paths: int
     margin: float
-    """(support - support of the runner-up) / n_valid, a fraction in [0, 1]; 0 where nothing is valid."""
+    """(support - support of the runner-up) / weight of all valid paths, in [0, 1]; 0 where nothing is valid."""
     tied: bool
-    """Whether another answer had as many votes, so that the tie rule decided."""
+    """Whether another answer had as much support, so that the tie rules decided."""
     winner: Rationale | None = None
-    """The first path (in the order of the tie rule) with this answer."""
+    """The first path (or, by `logprob`, the most likely one) with this answer."""
 
 
 def vote(
-    rationales: Iterable[Rationale], *, tie: Tie = "first", equal: Callable[[str, str], bool | None] | None = None
+    rationales: Iterable[Rationale],
+    *,
+    tie: Tie | Sequence[Tie] = ("first",),
+    weights: Mapping[Any, float] | None = None,
+    greedy: Iterable[Rationale] = (),
+    equal: Callable[[str, str], bool | None] | None = None,
 ) -> Vote:
-    """Return the most frequent valid answer.
+    """Return the valid answer with the most votes.
 
     Args:
         rationales: Verified paths of one problem, in the order in which ties are to be settled.
-        tie: `first`: the answer whose first path comes first (Li et al. 2023's code); `logprob`: the answer with the
-            highest mean log-probability of a path.
+        tie: Rules, one after another until one answer is left: `greedy`, the answer of more of the greedy paths;
+            `logprob`, that with the highest mean log-probability of a path; `first`, that whose first path comes
+            first (Li et al. 2023's code), which always decides and is implied at the end.
+        weights: Kind -> what a vote of its paths counts; absent: 1.
+        greedy: Verified greedy paths of the problem, for the rule of that name; they cast no vote.
         equal: Whether two answers are the same; `None`: as strings.
 
-    Source: Li et al. 2023, arXiv:2306.14050, section 3 (self-consistency over sampled paths).
-    Differs: in the authors' code an output without an answer votes as an ordinary string; here it casts no vote.
+    Source: Li et al. 2023, arXiv:2306.14050, section 3 (self-consistency over sampled paths); the weighted vote over
+        both kinds is Mixed Distillation's (Li Chenglin et al., Findings of EMNLP 2024; weights and tie rule unknown).
+    Differs: in the former's code an output without an answer votes as an ordinary string; here it casts no vote.
     """
     paths = list(rationales)
-    ballots = [(path, answer) for path in paths if (answer := valid_answer(path)) is not None]
+    weight = {kind: float((weights or {}).get(kind, 1.0)) for kind in {path.kind for path in paths}}
+    ballots = [(path, answer) for path in paths if (answer := valid_answer(path)) is not None and weight[path.kind] > 0]
     camps = _camps(ballots, equal)
     if not camps:
         return Vote(answer=None, support=0, n_valid=0, n_paths=len(paths), margin=0.0, tied=False)
-    most = max(len(camp) for camp in camps)
-    leaders = [camp for camp in camps if len(camp) == most]
-    chosen = leaders[0] if tie == "first" else max(leaders, key=_likelihood)
-    second = max((len(camp) for camp in camps if camp is not chosen), default=0)
-    winner = chosen[0] if tie == "first" else max(chosen, key=lambda path: _logprob(path))
+    support = [round(sum(weight[path.kind] for path in camp), 9) for camp in camps]
+    leaders = [camp for camp, mine in zip(camps, support, strict=True) if mine == max(support)]
+    rules = (tie,) if isinstance(tie, str) else tuple(tie)
+    chosen = _settled(leaders, rules, list(greedy), equal)
+    second = max((mine for camp, mine in zip(camps, support, strict=True) if camp is not chosen), default=0.0)
     return Vote(
         answer=valid_answer(chosen[0]),
-        support=most,
+        support=max(support),
         n_valid=len(ballots),
         n_paths=len(paths),
-        margin=(most - second) / len(ballots),
+        margin=(max(support) - second) / sum(support),
         tied=len(leaders) > 1,
-        winner=winner,
+        winner=max(chosen, key=_logprob) if "logprob" in rules else chosen[0],
     )
+
+
+def _settled(
+    leaders: list[list[Rationale]],
+    rules: Sequence[Tie],
+    greedy: Sequence[Rationale],
+    equal: Callable[[str, str], bool | None] | None,
+) -> list[Rationale]:
+    """Apply the rules until one camp is left."""
+    for rule in rules:
+        if len(leaders) == 1 or rule == "first":
+            break
+        if rule == "greedy":
+            voices = [answer for path in greedy if (answer := valid_answer(path)) is not None]
+            marks = [float(sum(_same(valid_answer(camp[0]), voice, equal) for voice in voices)) for camp in leaders]
+        else:
+            marks = [max(_logprob(path) for path in camp) for camp in leaders]
+        leaders = [camp for camp, mark in zip(leaders, marks, strict=True) if mark == max(marks)]
+    return leaders[0]
+
+
+def _same(one: str | None, other: str, equal: Callable[[str, str], bool | None] | None) -> bool:
+    return one == other or (equal is not None and one is not None and equal(one, other) is True)
 
 
 def valid_answer(path: Rationale) -> str | None:
@@ -91,17 +124,13 @@ def _camps(
     camps: list[list[Rationale]] = []
     for path, answer in ballots:
         for name, camp in zip(names, camps, strict=True):
-            if name == answer or (equal is not None and equal(name, answer) is True):
+            if _same(name, answer, equal):
                 camp.append(path)
                 break
         else:
             names.append(answer)
             camps.append([path])
     return camps
-
-
-def _likelihood(camp: Sequence[Rationale]) -> float:
-    return max(_logprob(path) for path in camp)
 
 
 def _logprob(path: Rationale) -> float:

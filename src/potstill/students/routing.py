@@ -1,0 +1,95 @@
+"""Which skill would the student choose? The log-probability of each kind's prefix, after the same prompt.
+
+A student that learnt to begin its chains of thought in one way and its programs in another has learnt, with the prefix,
+which of the two to expect of a question. The kind whose prefix is more likely is its own choice: the *routed* path,
+which costs one reading of the prompt and no text beyond the greedy path of that kind.
+
+Source: our reading of "adaptively activate" (Li Chenglin et al., Findings of EMNLP 2024, abstract); how the authors do
+    it is not known to us.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from potstill.records import Rationale
+
+if TYPE_CHECKING:
+    from potstill.students.inference import Ask
+    from potstill.students.loading import Loaded
+
+
+def prefix_logprobs(
+    loaded: Loaded, asks: Sequence[Ask], *, chat: bool = False, batch_tokens: int = 16384
+) -> dict[tuple[str, str], float]:
+    """Return (problem id, kind) -> log-probability of the kind's whole prefix, in nats.
+
+    Only of problems whose greedy path is asked for in several kinds, over one prompt, each with a prefix; of others
+    there is nothing to choose.
+    """
+    rival = [ask for of_problem in _rivals(asks) for ask in of_problem]
+    found: dict[tuple[str, str], float] = {}
+    for batch in _batches(rival, batch_tokens):
+        found |= _scored(loaded, batch, chat=chat)
+    return found
+
+
+def routed(greedy: Sequence[Rationale]) -> Rationale | None:
+    """Return the greedy path of the kind that the student would have chosen; `None` where it was not asked to choose.
+
+    >>> routed([]) is None
+    True
+    """
+    rated = [path for path in greedy if "prefix_logprob" in path.meta]
+    if len({path.kind for path in rated}) < 2:
+        return None
+    return max(rated, key=lambda path: float(path.meta["prefix_logprob"]))
+
+
+def _rivals(asks: Sequence[Ask]) -> list[list[Ask]]:
+    groups: dict[tuple[str, str], list[Ask]] = defaultdict(list)
+    for ask in asks:
+        if ask.prefix and 0 in ask.indices:
+            groups[ask.problem.id, ask.prompt].append(ask)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _batches(asks: Sequence[Ask], batch_tokens: int) -> list[list[Ask]]:
+    """Cut into batches; a character counts as a token, which is never too few."""
+    batches: list[list[Ask]] = []
+    size = batch_tokens
+    for ask in asks:
+        length = len(ask.prompt) + len(ask.prefix)
+        if size + length > batch_tokens:
+            batches.append([])
+            size = 0
+        batches[-1].append(ask)
+        size += length
+    return batches
+
+
+def _scored(loaded: Loaded, asks: Sequence[Ask], *, chat: bool) -> Mapping[tuple[str, str], float]:
+    import torch
+    from accelerate.utils import send_to_device
+
+    from potstill.students.batching import Row
+    from potstill.students.encoding import Encoded, as_ids, encode_prefix, encode_prompt
+    from potstill.students.sharing import collate, target_nll
+
+    rows = []
+    for ask in asks:
+        prompt = as_ids(encode_prompt(ask.prompt, loaded.tokenizer, chat=chat))
+        prefix = as_ids(encode_prefix(ask.prefix, loaded.tokenizer))
+        rows.append(Row(Encoded(ask.problem.id, ask.problem.id, ask.kind, 1.0, prompt, prefix), 1.0))
+    device: Any = next(loaded.model.parameters()).device
+    was_training = loaded.model.training
+    loaded.model.eval()
+    try:
+        with torch.no_grad():
+            nll_N = target_nll(loaded.model, send_to_device(collate(rows, shared=False), device), head=False)
+    finally:
+        loaded.model.train(was_training)
+    sums = [float(part.sum()) for part in torch.split(nll_N, [len(row.example.target) for row in rows])]
+    return {(ask.problem.id, ask.kind): -total for ask, total in zip(asks, sums, strict=True)}
