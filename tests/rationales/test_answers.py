@@ -230,6 +230,14 @@ FOUND = [
     ("text", 'So the final answer is "anana".', "anana"),
     ("text", 'If we put all these letters together, we get "oetn".', "oetn"),
     ("text", "So the answer is ] ) )", "] ) )"),
+    ("text", 'The last letter is n.\nSo, we have "yran".', "yran"),
+    ("text", '"y" + "e" + "o" + "n" = "yeon"', "yeon"),
+    ("text", 'The third letter is b.\nHence, we have "boletus"', None),
+    ("yesno", "none of them lived there.Therefore,theanswerisFalse", "False"),
+    ("yesno", "as shown-so-the-answer-is-True", "True"),
+    ("yesno", "definitive precise outcome Therefore answer False", "False"),
+    ("yesno", "So the answer is not False.", None),
+    ("yesno", "The question asks if it would be harmed, and since all are, the answer is True", "True"),
     # conclusions without a marker
     ("number", "5x = 200\nx = 40\n\nSo, Fred must deliver 4 * 40 = 160 red roses by 5 pm.", "160"),
     ("number", "4 * 40 = 160. So Fred must deliver 160 red roses.", "160"),
@@ -296,6 +304,20 @@ TRUNCATED = [
 def test_a_text_cut_at_its_token_limit_answers_only_what_was_complete(text, span):
     """An answer that touches the end may have gone on; run-on text after a complete answer does no harm."""
     assert span == extract(text, "number", truncated=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("Are there more roads? In the United States, the answer is yes. There are 3.", None),
+        ("Can a dolphin write? The answer is yes. Can it", None),
+        ("So the answer is yes.", "yes"),
+        ("So the answer is yes.\n\nQ: Is the sky", "yes"),
+    ],
+)
+def test_in_a_text_that_was_cut_off_yes_and_no_must_be_the_last_sentence(text, word):
+    """Before it, they may have answered a question of the author's own."""
+    assert word == extract(text, "yesno", truncated=True)
 
 
 CHOICES = [

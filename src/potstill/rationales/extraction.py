@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from potstill.rationales.latex import repaired
 from potstill.rationales.numbers import parse_number, same
-from potstill.rationales.prose import Wanted
+from potstill.rationales.prose import Wanted, sentences
 from potstill.rationales.spans import conclude, pick
 
 _MARKER = re.compile(
@@ -47,6 +47,7 @@ _CUT = re.compile(
     re.IGNORECASE,
 )
 _CONDITION = re.compile(
+    r"(?<!\bask )(?<!\basks )(?<!\basked )(?<!\basking )(?<!\bcheck )(?<!\bsee )"
     r"\bif\b[^.!?\n]{0,200},[\"”]?\s*(?:then\s+)?(?:(?:the|my|our)\s+)?(?:\w+\s+)?answers?\b[^.!?\n]*$"
     r"|\b(?:think\s+about|consider|ask)\s+whether\b[^.!?\n]*\.\s+(?:(?:the|my|our)\s+)?answers?\b[^.!?\n]*$",
     re.IGNORECASE,
@@ -127,7 +128,7 @@ def _find_marked(body: str, wanted: Wanted, truncated: bool) -> Found | None:
             continue
         if not answer or _taken_back(mark, answer, wanted, body):
             return Found(None, reason="ambiguous")
-        if truncated and (mark.follows > _AFTERTHOUGHT or (mark.at_end and _touches_end(mark.span, answer))):
+        if truncated and _is_unfinished(mark, answer, wanted, body):
             return Found(None, reason="truncated")
         return Found(answer, "marker")
     if unfinished:
@@ -151,6 +152,16 @@ def _taken_back(mark: _Mark, answer: str, wanted: Wanted, body: str) -> bool:
     return stated is None or not same(stated, later)
 
 
+def _is_unfinished(mark: _Mark, answer: str, wanted: Wanted, body: str) -> bool:
+    """Whether the author of a text that was cut off had not come to its end with this answer.
+
+    A yes or no with anything behind its sentence may have answered a question of the author's own.
+    """
+    if mark.follows > _AFTERTHOUGHT or (mark.at_end and _touches_end(mark.span, answer)):
+        return True
+    return wanted.type == "yesno" and mark.said and len(sentences(body[len(body) - mark.follows :])) > 1
+
+
 def final_part(text: str) -> tuple[str | None, bool]:
     """Return what follows the think block, cut where the author went on to another question, and whether it was cut.
 
@@ -167,6 +178,11 @@ def final_part(text: str) -> tuple[str | None, bool]:
             continue
         return before, True
     return text, False
+
+
+def is_next_question(line: str) -> bool:
+    """Whether a line opens another question, as the texts of models that run on do."""
+    return _NEXT_QUESTION.match(line) is not None
 
 
 def _marks(body: str) -> Iterator[_Mark]:

@@ -9,7 +9,10 @@ from potstill.rationales.prose import NEGATION, Wanted, first_sentence, fold, la
 _TERMINAL = re.compile(r"[.!?)\]}\"'*`”$]\s*$")
 _TAKEN_BACK = re.compile(r"[^.!?]*\bbut\b[^.!?]*\b(?:not|\w+n['’]t)\b")
 """As in "Yes, it is a word, but it is not a numeral", where the question was about both."""
-_QUOTED_RESULT = re.compile(r"\b(?:get|gets|gives?|is|be|form|forms|spells?)\s+[\"“]([^\"“”]+)[\"”]\W*$")
+_QUOTED_RESULT = re.compile(
+    r"(?:\b(?:get|gets|gives?|is|be|form|forms|spells?)|=)\s+[\"“]([^\"“”]+)[\"”]\W*$"
+    r"|\b(?:have|concatenate)\s+[\"“]([^\"“”]+)[\"”]\s*\.\W*$"
+)
 YES_NO = {"yes": "yes", "no": "no", "true": "yes", "false": "no"}
 _YES_NO_START = re.compile(
     r"""^[\s*_`:"'“$\\(\[{]*(?:\\text\{)?(?:that\s+|therefore,?\s+|so,?\s+|thus,?\s+|hence,?\s+)*["'“*]*
@@ -21,6 +24,9 @@ _YES_NO_SENTENCE = re.compile(
     r"\b[,:]?\s+)*\W*(yes|no|true|false)\b(?=\s*[,.;:!*\"”]|\s*$)",
     re.IGNORECASE,
 )
+
+_GLUED_ANSWER = re.compile(r"answer[\W_]{0,3}(?:is|being|remains)?[\W_]{0,3}(true|false)[\s.*\"'”]*$", re.IGNORECASE)
+"""The end of a text whose words run together: "...theanswerisTrue", "The.answer.is.False", "Therefore answer False"."""
 
 
 def pick_yes_no(span: str, wanted: Wanted, body: str) -> str | None:
@@ -36,8 +42,11 @@ def pick_yes_no(span: str, wanted: Wanted, body: str) -> str | None:
 
 
 def conclude_yes_no(body: str, wanted: Wanted) -> tuple[str | None, str]:
-    """Return (word, "") where the last or the first sentence begins with yes or no, or (None, reason)."""
+    """Return (word, "") where the text ends in "answer: true", or its last or first sentence begins with yes or no."""
     del wanted
+    glued = _GLUED_ANSWER.search(body, max(0, len(body) - 60))
+    if glued is not None:
+        return glued[1], ""
     parts = sentences(body)
     if len(parts) > 1 and parts[-2].endswith("?"):
         parts.pop()  # "Can a banana infect a human? No." answers a question of the author's own.
@@ -95,4 +104,4 @@ def conclude_text(body: str, wanted: Wanted) -> tuple[str | None, str]:
     if "\n" not in line and len(line.split()) <= 6:
         return line.rstrip("."), ""
     quoted = _QUOTED_RESULT.search(last_sentence(body))
-    return (quoted[1].strip(), "") if quoted else (None, "no_marker")
+    return ((quoted[1] or quoted[2]).strip(), "") if quoted else (None, "no_marker")
