@@ -19,7 +19,10 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "mix": {
             "kinds": ["cot", "pot"],
             "balance": "cap",
-            "prefixes": {"cot": " Let's think step by step.\n", "pot": " Let's break down the code step by step.\n"},
+            "prefixes": {
+                "cot": "\nLet's think step by step.\n",
+                "pot": "\nLet's break down the code step by step.\n",
+            },
         },
         "train": {"task_weights": {"cot": 0.5, "pot": 0.5}},
         "infer": {"paths": {"cot": 10, "pot": 10}, "temperature": 0.7},
