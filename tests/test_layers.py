@@ -13,8 +13,8 @@ LAYERS = [
      "students.losses", "evaluation.statistics", "evaluation.golds", "evaluation.rows", "evaluation.tables"},
     {"run", "sandbox.*", "teachers.*", "miniature.*", "rationales.second_opinion", "rationales.second_opinion_worker",
      "evaluation.datasets", "evaluation.sources"},
-    {"rationales.sampling", "rationales.asking", "rationales.resuming", "rationales.verification", "students.*",
-     "evaluation.grading", "evaluation.scoring", "verdicts"},
+    {"rationales.sampling", "rationales.asking", "rationales.resuming", "rationales.running",
+     "rationales.verification", "students.*", "evaluation.grading", "evaluation.scoring", "verdicts"},
     {"arms", "pipeline", "evaluation.*", "commands.*", "cli", "__main__", "__init__"},
 ]  # fmt: skip
 """From the foundation to the surface; a pattern `folder.*` covers what no earlier or exact name does."""

@@ -66,6 +66,8 @@ def _arm(recipe: Recipe, name: str, seed: int, marks: Mapping[str, str]) -> Arm:
     student = content_id(examples, student_table, own.train.model_dump(mode="json") if is_trained else None, seed)
     asked = [own.infer.model_dump(mode="json"), list(own.evaluate.splits), own.mix.model_dump(mode="json")]
     verified = own.verify.model_dump(mode="json", exclude={"workers", "max_failed_frac"})
+    if "pot" in own.infer.paths:
+        verified["sandbox"] = own.sandbox.model_dump(mode="json", exclude={"workers"})
     stages = {f"predictions/{job}": content_id(student, asked, verified, marks["problems"])}
     if is_trained:
         stages = {f"examples/{job}": examples, f"students/{job}": student, **stages}
@@ -132,6 +134,7 @@ def train_arm(folder: str, name: str, seed: int, job: str) -> dict[str, Any]:
         dev=dev,
         infer=own.infer,
         verify=own.verify,
+        sandbox=own.sandbox,
         mix=own.mix,
         seed=child_seed(own.seed, "train", seed),
         name=job,

@@ -305,11 +305,14 @@ def fingerprints(recipe: Recipe) -> dict[str, str]:
     """Return the mark of each stage that all arms share."""
     teachers = [t.model_dump(mode="json", exclude=UNCHANGING) for t in recipe.teachers]
     sample = recipe.sample.model_dump(mode="json", exclude={"max_failed_frac"})
+    checking = recipe.verify.model_dump(mode="json", exclude={"workers", "max_failed_frac"})
+    if "pot" in recipe.sample.kinds:
+        checking["sandbox"] = recipe.sandbox.model_dump(mode="json", exclude={"workers"})
     marks = chain(
         [
             ("problems", [recipe.problems.model_dump(mode="json"), recipe.seed]),
             ("sample", [teachers, sample]),
-            ("verify", recipe.verify.model_dump(mode="json", exclude={"workers", "max_failed_frac"})),
+            ("verify", checking),
             ("filter", recipe.filter.model_dump(mode="json")),
         ]
     )

@@ -176,7 +176,8 @@ class VerifyConfig(Table):
 
 
 class SandboxConfig(Table):
-    """How untrusted programs are run: limits per program, and the least isolation that is accepted."""
+    """`sandbox`: how untrusted programs are run, teacher's and student's alike: limits, and the least isolation that is
+    accepted."""
 
     cpu_s: float = Field(default=2.0, gt=0, le=3600)
     """CPU seconds per program; CPU time, not wall time, decides a timeout, so outcomes survive a loaded machine."""
@@ -378,6 +379,7 @@ class Recipe(Table):
     teachers: tuple[TeacherConfig, ...] = ()
     sample: SampleConfig = SampleConfig()
     verify: VerifyConfig = VerifyConfig()
+    sandbox: SandboxConfig = SandboxConfig()
     filter: FilterConfig = FilterConfig()
     mix: MixConfig = MixConfig()
     student: StudentConfig = StudentConfig()

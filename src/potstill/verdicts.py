@@ -26,7 +26,7 @@ def verify_file(run: Run, recipe: Recipe, name: str, out: str, problems: Mapping
     open_rows = (r for r in run.read(name, Rationale) if r.id not in known)
     batch: list[Verdict] = []
     with run.appender(out) as appender:
-        for rationale in verify(open_rows, problems, recipe.verify):
+        for rationale in verify(open_rows, problems, recipe.verify, sandbox=recipe.sandbox):
             assert rationale.verdict is not None, "verify() sets a verdict on every rationale"
             batch.append(rationale.verdict)
             if len(batch) >= BATCH:

@@ -11,7 +11,7 @@ import pytest
 from potstill.errors import TooManyFailures
 from potstill.rationales.second_opinion import Opinion, SecondOpinion
 from potstill.rationales.verification import check, verify
-from potstill.recipe import VerifyConfig
+from potstill.recipe import SandboxConfig, VerifyConfig
 from potstill.records import Problem, Rationale, Status
 
 DATA = Path(__file__).parents[1] / "data"
@@ -38,7 +38,10 @@ STATUSES = [
     ("<think> it is 72", {}, {}, "NO_ANSWER", "truncated", None),
     ("", {"finish": "refused", "reason": "content_filter"}, {}, "NO_ANSWER", "refused", None),
     ("", {"finish": "error", "reason": "HTTP 500"}, {}, "UNVERIFIED", "not_sampled", None),
-    ("print(72)", {"kind": "pot"}, {}, "UNVERIFIED", "unsupported_kind", None),
+    ("print(72)", {"kind": "pot"}, {}, "UNVERIFIED", "not_run", None),
+    ("There are 72.", {"kind": "pot"}, {}, "NO_ANSWER", "no_program", None),
+    ("ans = 72", {"kind": "pot", "finish": "length"}, {}, "NO_ANSWER", "truncated", None),
+    ("", {"kind": "pot", "finish": "refused"}, {}, "NO_ANSWER", "refused", None),
     ("The answer is 72.", {}, {"answer": None}, "UNVERIFIED", "no_gold", "72"),
     ("The answer is 72.", {}, {"answer": "seventy-ish"}, "UNVERIFIED", "gold_unreadable", None),
     ("72", {"kind": "answer"}, {}, "CORRECT", "exact", "72"),
@@ -197,3 +200,80 @@ def test_without_math_verify_an_open_comparison_stays_unverified():
     problem = replace(APPLES, answer=r"\cot x", answer_type="expression")
     (done,) = verify([rationale(r"\boxed{\frac{1}{\tan x}}")], [problem], VerifyConfig(math_verify=False))
     assert (done.verdict.status, done.verdict.reason) == (Status.UNVERIFIED, "undecided")
+
+
+def programs(*texts, **fields):
+    return [rationale(text, id=f"r{i}", kind="pot", **fields) for i, text in enumerate(texts)]
+
+
+RUNS = [
+    ("ans = 8 * 9", {}, "CORRECT", "exact", "72"),
+    ("Let us count.\n```python\napples = 8 * 9.0\nprint(apples)\n```\nThere are 80.", {}, "CORRECT", "exact", "72"),
+    ("def solution():\n    return 71", {}, "WRONG", "exact", "71"),
+    ("ans = 72 / 0", {}, "PROGRAM_FAILED", "error", None),
+    ("ans = (", {}, "PROGRAM_FAILED", "error", None),
+    ("apples = 72", {}, "PROGRAM_FAILED", "no_answer", None),
+    ("ans = float('nan')", {}, "PROGRAM_FAILED", "no_answer", None),
+    ("while True: pass", {}, "PROGRAM_FAILED", "timeout", None),
+    ("ans = [1, 2][2]", {"answer": None}, "PROGRAM_FAILED", "error", None),
+    ("ans = 'many'", {}, "NO_ANSWER", "unreadable", None),
+    ("ans = 72", {"answer": None}, "UNVERIFIED", "no_gold", "72"),
+    ("ans = 72", {"answer": "seventy-ish"}, "UNVERIFIED", "gold_unreadable", None),
+    ("ans = 'seventy-ish'", {"answer": "seventy-ish"}, "CORRECT", "exact", "seventy-ish"),
+    ("ans = 3 > 2", {"answer": "yes", "answer_type": "yesno"}, "CORRECT", "exact", "yes"),
+    ("ans = 9 * 8", {"answer": "B", "answer_type": "choice", "options": ("71", "72")}, "CORRECT", "exact", "(b)"),
+]
+
+
+@pytest.mark.usefixtures("sandboxed")
+@pytest.mark.parametrize(("text", "gold", "status", "reason", "answer"), RUNS)
+def test_a_program_is_judged_by_what_it_computes(text, gold, status, reason, answer):
+    """Not by the prose around it; one that fails is PROGRAM_FAILED with the sandbox's status and message."""
+    (done,) = verify(programs(text), [replace(APPLES, **gold)], sandbox=SandboxConfig(cpu_s=0.3))
+    assert (done.verdict.status, done.verdict.reason, done.verdict.answer) == (status, reason, answer)
+    if reason == "error":
+        assert "Error" in done.verdict.detail
+
+
+@pytest.mark.usefixtures("sandboxed")
+def test_programs_and_chains_of_thought_come_back_in_order():
+    """However long each program takes, and whatever stands between them."""
+    slow = "x = 0\nfor i in range(200000):\n    x += 1\nans = 72"
+    texts = [("pot", slow), ("cot", "The answer is 72."), ("pot", "ans = 72"), ("pot", "ans ="), ("cot", "Hm.")] * 20
+    mixed = [rationale(text, id=f"r{i}", kind=kind) for i, (kind, text) in enumerate(texts)]
+    done = list(verify(mixed, [APPLES], VerifyConfig(workers=2)))
+    assert [r.id for r in done] == [r.id for r in mixed]
+    assert Counter(r.verdict.status for r in done) == {"CORRECT": 60, "PROGRAM_FAILED": 20, "NO_ANSWER": 20}
+
+
+@pytest.mark.usefixtures("sandboxed")
+def test_leaving_a_verification_early_ends_it(recwarn):
+    """What is in flight is cancelled; no task and no process is left behind."""
+    for row in verify(programs(*(f"ans = {number}" for number in range(200))), [APPLES]):
+        assert row.id == "r0"
+        break
+    assert not recwarn.list
+
+
+def test_programs_that_cannot_be_run_are_our_failure(monkeypatch):
+    """Without isolation nothing is run, and nobody is blamed: UNVERIFIED, counted against the failure budget."""
+    monkeypatch.setattr("potstill.sandbox.running.is_supported", lambda: "this system has no seccomp")
+    rows = programs(*(f"ans = {number}" for number in range(30)))
+    done = list(verify(rows, [APPLES], sandbox=SandboxConfig(tiers="cpython")))
+    assert {(r.verdict.status, r.verdict.reason) for r in done} == {("UNVERIFIED", "unsupported")}
+    assert "no seccomp" in done[0].verdict.detail
+    with pytest.raises(TooManyFailures, match="unsupported"):
+        list(verify(rows, [APPLES], VerifyConfig(max_failed_frac=0.5), sandbox=SandboxConfig(tiers="cpython")))
+
+
+@pytest.mark.usefixtures("sandboxed")
+def test_recorded_programs_of_real_models_get_the_verdict_that_was_read():
+    """Codex, PAL and ToRA outputs as they were sampled; half of them are cases where the recorded label differs."""
+    found = rows("recorded_programs.jsonl")
+    asked = []
+    for row in found:
+        fields = {key: row[key] for key in ("question", "answer", "answer_type")}
+        problem = Problem(id=row["row"], options=tuple(row.get("options", ())), **fields)
+        asked.append(rationale(row["text"], id=row["row"], kind="pot", problem=problem, problem_id=row["row"]))
+    done = {r.id: (r.verdict.status.value, r.verdict.answer) for r in verify(asked)}
+    assert done == {row["row"]: (row["status"], row["read"]) for row in found}

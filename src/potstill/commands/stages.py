@@ -107,7 +107,8 @@ def verify(options: argparse.Namespace) -> int:
     recipe = _recipe(options, {})
     problems = _problems(options, recipe)
     rationales = read_records(options.rationales, Rationale)
-    verdicts = [r.verdict for r in verify_stage(rationales, problems, recipe.verify) if r.verdict is not None]
+    verified = verify_stage(rationales, problems, recipe.verify, sandbox=recipe.sandbox)
+    verdicts = [r.verdict for r in verified if r.verdict is not None]
     if not options.dry_run:
         write_records(_required(options, "out"), verdicts)
     _print_counts("verify", dict(Counter(v.status.value for v in verdicts).most_common()), options)
@@ -133,7 +134,7 @@ def mix(options: argparse.Namespace) -> int:
     if not options.verdicts:
         from potstill.rationales.verification import verify as verify_stage
 
-        rationales = list(verify_stage(rationales, problems, recipe.verify))
+        rationales = list(verify_stage(rationales, problems, recipe.verify, sandbox=recipe.sandbox))
     examples = mix_stage(
         rationales, recipe.mix, problems=list(problems.values()), filter=recipe.filter, seed=recipe.seed
     )
@@ -165,6 +166,7 @@ def train(options: argparse.Namespace) -> int:
         dev=dev,
         infer=recipe.infer,
         verify=recipe.verify,
+        sandbox=recipe.sandbox,
         mix=recipe.mix,
         seed=recipe.seed,
     )
@@ -205,7 +207,13 @@ def evaluate(options: argparse.Namespace) -> int:
     problems = _problems(options, recipe)
     predictions = list(read_records(options.predictions, Rationale))
     scores = evaluate_stage(
-        predictions, problems, recipe.evaluate, system=options.system, task=recipe.task, verify=recipe.verify
+        predictions,
+        problems,
+        recipe.evaluate,
+        system=options.system,
+        task=recipe.task,
+        verify=recipe.verify,
+        sandbox=recipe.sandbox,
     )
     rows = {"scores": [to_dict(s) for s in scores], "comparisons": []}
     if options.out:

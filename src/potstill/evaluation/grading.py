@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 
 from potstill.errors import DataError
 from potstill.messages import say
-from potstill.recipe import EvaluateConfig, VerifyConfig
+from potstill.recipe import EvaluateConfig, SandboxConfig, VerifyConfig
 from potstill.records import Problem, Rationale, Status, Verdict
 from potstill.students.routing import routed
 from potstill.students.voting import vote
@@ -78,6 +78,7 @@ def grade(
     config: EvaluateConfig | None = None,
     *,
     verify: VerifyConfig | None = None,
+    sandbox: SandboxConfig | None = None,
     system: str = "predictions",
 ) -> Graded:
     """Mark every problem of the evaluated splits by every path that the predictions offer.
@@ -97,7 +98,7 @@ def grade(
             "set evaluate.splits to splits that the problems have"
         )
         raise DataError(message)
-    answers = _by_path(_verified(rationales, wanted, verify), system)
+    answers = _by_path(_verified(rationales, wanted, verify, sandbox), system)
     graded = Graded({}, {problem.id: problem.parent_id for problem in wanted.values() if problem.parent_id})
     for split in dict.fromkeys(problem.split for problem in wanted.values()):
         ids = [problem.id for problem in wanted.values() if problem.split == split]
@@ -113,7 +114,10 @@ def grade(
 
 
 def _verified(
-    rationales: Iterable[Rationale], problems: Mapping[str, Problem], config: VerifyConfig | None
+    rationales: Iterable[Rationale],
+    problems: Mapping[str, Problem],
+    config: VerifyConfig | None,
+    sandbox: SandboxConfig | None,
 ) -> list[Rationale]:
     """Return the predictions on `problems`, each with a verdict."""
     ours = [rationale for rationale in rationales if rationale.problem_id in problems]
@@ -122,7 +126,7 @@ def _verified(
         return ours
     from potstill.rationales.verification import verify
 
-    judged = {rationale.id: rationale for rationale in verify(unjudged, problems, config or VerifyConfig())}
+    judged = {rationale.id: rationale for rationale in verify(unjudged, problems, config, sandbox=sandbox)}
     return [judged.get(rationale.id, rationale) for rationale in ours]
 
 

@@ -22,7 +22,7 @@ from potstill.errors import DataError
 from potstill.evaluation import statistics
 from potstill.evaluation.grading import BOUNDS, PATHS, Graded, grade
 from potstill.methods import PAIRS
-from potstill.recipe import EvaluateConfig, VerifyConfig
+from potstill.recipe import EvaluateConfig, SandboxConfig, VerifyConfig
 from potstill.records import Comparison, Problem, Rationale, Score, child_seed
 
 ACCURACY, CONSISTENCY = "accuracy", "contrast_consistency"
@@ -36,6 +36,7 @@ def evaluate(
     system: str | None = None,
     task: str = "problems",
     verify: VerifyConfig | None = None,
+    sandbox: SandboxConfig | None = None,
     seed: int | None = None,
 ) -> list[Score]:
     """Score one run of one system: one row per split, path and metric.
@@ -52,7 +53,7 @@ def evaluate(
     config, rows = config or EvaluateConfig(), list(rationales)
     authors = {rationale.author for rationale in rows if rationale.author}
     name = system or (authors.pop() if len(authors) == 1 else "student")
-    graded = grade(rows, problems, config, verify=verify, system=name)
+    graded = grade(rows, problems, config, verify=verify, sandbox=sandbox, system=name)
     return [row for row in score(name, {seed: graded}, config, task=task) if row.seed == seed]
 
 

@@ -185,6 +185,11 @@ def is_next_question(line: str) -> bool:
     return _NEXT_QUESTION.match(line) is not None
 
 
+def is_next_question(line: str) -> bool:
+    """Whether a line opens another question, as the texts of models that run on do."""
+    return _NEXT_QUESTION.match(line) is not None
+
+
 def _marks(body: str) -> Iterator[_Mark]:
     """Yield every marker's text, from the last marker to the first."""
     matches = _markers(body)

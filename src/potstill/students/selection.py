@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from potstill.errors import StudentError
-from potstill.recipe import InferConfig, MixConfig, VerifyConfig
+from potstill.recipe import InferConfig, MixConfig, SandboxConfig, VerifyConfig
 from potstill.records import Problem
 from potstill.students.inference import paths_of, plan_asks
 from potstill.students.loading import Loaded
@@ -37,6 +37,7 @@ class DevSplit:
     infer: InferConfig
     verify: VerifyConfig
     mix: MixConfig
+    sandbox: SandboxConfig | None = None
 
     def score(self, loaded: Loaded) -> DevScore:
         """Return the greedy accuracy of a model as it is now.
@@ -51,7 +52,7 @@ class DevSplit:
         right: dict[str, list[bool]] = {kind: [] for kind in greedy.paths}
         chat = self.mix.format == "chat"
         written = [row for rows in paths_of(loaded, asks, greedy, chat=chat, author="dev") for row in rows]
-        for row in verify(written, None, self.verify):
+        for row in verify(written, None, self.verify, sandbox=self.sandbox):
             assert row.verdict is not None, "verify sets every verdict"
             if row.verdict.scored:
                 right[row.kind].append(row.verdict.correct)

@@ -26,7 +26,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from potstill.errors import ConfigError
 from potstill.files import write_atomic, writing
 from potstill.messages import say
-from potstill.recipe import InferConfig, MixConfig, StudentConfig, TrainConfig, VerifyConfig
+from potstill.recipe import InferConfig, MixConfig, SandboxConfig, StudentConfig, TrainConfig, VerifyConfig
 from potstill.records import Example, Problem, content_id, to_dict
 from potstill.students.arguments import batch_shape, trainer_arguments
 from potstill.students.batching import Row, Schedule
@@ -50,6 +50,7 @@ def train(
     dev: Sequence[Problem] = (),
     infer: InferConfig | None = None,
     verify: VerifyConfig | None = None,
+    sandbox: SandboxConfig | None = None,
     mix: MixConfig | None = None,
     seed: int = 0,
     resume: bool = True,
@@ -66,6 +67,7 @@ def train(
         examples: What to learn. Rows of one `group` and prompt share that prompt.
         dev: Problems whose greedy accuracy chooses the checkpoint; empty: the last step is taken.
         infer: How the dev problems are asked (`paths`, `max_new_tokens`, `batch_tokens`).
+        sandbox: How the programs of the dev problems' answers are run.
         mix: How prompts are rendered, and whether texts are plain or chat.
         seed: Of initial weights, adapters, the schedule of examples, and dropout.
         resume: `False` discards an unfinished or finished student in `out`.
@@ -83,7 +85,13 @@ def train(
     """
     config, student = config or TrainConfig(), student or StudentConfig()
     mix, out, examples = mix or MixConfig(), Path(out), list(examples)
-    split = DevSplit(problems=list(dev), infer=infer or InferConfig(), verify=verify or VerifyConfig(), mix=mix)
+    split = DevSplit(
+        problems=list(dev),
+        infer=infer or InferConfig(),
+        verify=verify or VerifyConfig(),
+        mix=mix,
+        sandbox=sandbox,
+    )
     mark = fingerprint(examples, config, student, split, seed)
     if resume and (read_record(out) or {}).get("fingerprint") == mark:
         return out
@@ -114,6 +122,8 @@ def fingerprint(
     folder = Path(student.model).expanduser()
     weights = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in sorted(folder.glob("*.safetensors"))]
     asked = [split.infer.model_dump(mode="json"), split.verify.model_dump(mode="json")] if split.problems else []
+    if split.problems and "pot" in split.infer.paths:
+        asked.append((split.sandbox or SandboxConfig()).model_dump(mode="json", exclude={"workers"}))
     return content_id(
         "student",
         [to_dict(example) for example in examples],
