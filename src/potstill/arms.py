@@ -51,14 +51,17 @@ def arms_of(recipe: Recipe, marks: Mapping[str, str]) -> list[Arm]:
 
 
 def _seeds(recipe: Recipe, name: str) -> int:
-    """An untrained arm is the same under every seed."""
-    return 1 if name in recipe.arms and recipe.arms[name].train is None else recipe.n_seeds
+    """Return how often an arm is trained; an untrained one is the same under every seed."""
+    arm = recipe.arms.get(name)
+    if arm is None:
+        return recipe.n_seeds
+    return 1 if arm.train is None else arm.n_seeds or recipe.n_seeds
 
 
 def _arm(recipe: Recipe, name: str, seed: int, marks: Mapping[str, str]) -> Arm:
     own = recipe.for_arm(name)
-    job = name if _seeds(recipe, name) == 1 else f"{name}.seed{seed}"
     is_trained = name not in recipe.arms or recipe.arms[name].train is not None
+    job = name if recipe.n_seeds == 1 or not is_trained else f"{name}.seed{seed}"
     examples = content_id(marks["filter"], own.filter.model_dump(mode="json"), own.mix.model_dump(mode="json"), seed)
     if not is_trained:
         examples = marks["problems"]

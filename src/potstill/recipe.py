@@ -351,6 +351,8 @@ class ArmConfig(Table):
 
     method: str | None = None
     """The method that the arm belongs to, for `--only`; `None`: the recipe's."""
+    n_seeds: int | None = Field(default=None, ge=1)
+    """How often it is trained, for a costly control; `None`: as the recipe says."""
     ensemble: dict[str, dict[Kind, int]] = {}
     """Instead of a student of its own: other arms, and how many of their sampled paths of each kind vote; e.g.
     {scotd: {cot: 10}, pot: {pot: 10}}."""
