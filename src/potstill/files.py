@@ -12,7 +12,10 @@ import gzip
 import io
 import json
 import os
+import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -37,17 +40,18 @@ def read_rows(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
         raise DataError(message)
     suffixes = [suffix.lower() for suffix in path.suffixes]
     kind = suffixes[-2] if suffixes[-1:] == [".gz"] and len(suffixes) > 1 else suffixes[-1] if suffixes else ""
-    if kind == ".parquet":
-        yield from _read_parquet(path)
-    elif kind in (".csv", ".tsv"):
-        yield from _read_csv(path, "\t" if kind == ".tsv" else ",")
-    elif kind == ".json":
-        yield from _read_json(path)
-    elif kind in (".jsonl", ".ndjson"):
-        yield from _read_jsonl(path)
-    else:
-        message = f"{path}: cannot tell the format from the name; expected {READABLE}"
-        raise DataError(message)
+    with reading(path):
+        if kind == ".parquet":
+            yield from _read_parquet(path)
+        elif kind in (".csv", ".tsv"):
+            yield from _read_csv(path, "\t" if kind == ".tsv" else ",")
+        elif kind == ".json":
+            yield from _read_json(path)
+        elif kind in (".jsonl", ".ndjson"):
+            yield from _read_jsonl(path)
+        else:
+            message = f"{path}: cannot tell the format from the name; expected {READABLE}"
+            raise DataError(message)
 
 
 def read_records(path: str | Path, cls: type[R]) -> Iterator[R]:
@@ -83,6 +87,19 @@ def write_atomic(path: str | Path, text: str) -> None:
             out.flush()
             os.fsync(out.fileno())
         partial.replace(path)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what goes wrong while a file is read, compressed or not, into a `DataError` that says what to do."""
+    try:
+        yield
+    except (EOFError, zlib.error, gzip.BadGzipFile) as cause:
+        message = f"{path}: cannot be read to its end ({shorten(cause)}); the file is damaged: copy or make it anew"
+        raise DataError(message) from cause
+    except OSError as cause:
+        message = f"{path}: cannot be read ({cause.strerror or shorten(cause)}); give a file that you may read"
+        raise DataError(message) from cause
 
 
 class writing:  # noqa: N801 - reads as a statement: `with writing(path):`
@@ -161,7 +178,7 @@ def _open_text(path: Path) -> io.TextIOWrapper:
 def _read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     opener = gzip.open if path.suffix.lower() == ".gz" else open
     with opener(path, "rb") as file:  # type: ignore[operator]
-        for number, raw in enumerate(_lines(path, file), start=1):
+        for number, raw in enumerate(file, start=1):
             where = f"{path}:{number}"
             try:
                 line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
@@ -183,20 +200,15 @@ def _read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             yield where, row
 
 
-def _lines(path: Path, file: Any) -> Iterator[bytes]:
-    try:
-        yield from file
-    except (OSError, EOFError) as cause:
-        message = f"{path}: cannot be read to its end ({shorten(cause)}); the file is damaged"
-        raise DataError(message) from cause
-
-
 def _read_json(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     with _open_text(path) as file:
         try:
             rows = json.load(file)
+        except UnicodeDecodeError as cause:
+            message = f"{path}:{_undecodable_line(path)}: not UTF-8; convert the file"
+            raise DataError(message) from cause
         except (ValueError, RecursionError) as cause:
-            message = f"{path}: not valid JSON ({shorten(cause, 80)})"
+            message = f"{path}: not valid JSON ({shorten(cause, 80)}); correct the file"
             raise DataError(message) from cause
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         message = f"{path}: expected a JSON array of objects; for one object per line name the file .jsonl"
@@ -209,17 +221,42 @@ def _read_csv(path: Path, delimiter: str) -> Iterator[tuple[str, dict[str, Any]]
     with _open_text(path) as file:
         reader = csv.DictReader(file, delimiter=delimiter, strict=True)
         try:
+            _require_distinct(path, reader.fieldnames or ())
             for row in reader:
                 where = f"{path}:{reader.line_num}"
                 if None in row or None in row.values():
+                    expected = len(reader.fieldnames or ())
                     message = (
-                        f"{where}: found another number of columns than the header's {len(reader.fieldnames or ())}"
+                        f"{where}: found another number of columns than the header's {expected}; "
+                        "put a value that holds a separator or a line end in double quotes"
                     )
                     raise DataError(message)
                 yield where, dict(row)
-        except (csv.Error, UnicodeDecodeError) as cause:
-            message = f"{path}:{reader.line_num + 1}: not readable as UTF-8 CSV ({shorten(cause, 80)})"
+        except UnicodeDecodeError as cause:
+            message = f"{path}:{_undecodable_line(path)}: not UTF-8; convert the file"
             raise DataError(message) from cause
+        except csv.Error as cause:
+            message = f"{path}:{reader.line_num + 1}: not readable as CSV ({shorten(cause, 80)}); correct the row"
+            raise DataError(message) from cause
+
+
+def _require_distinct(path: Path, names: Iterable[str]) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        message = f"{path}:1: column {shorten(twice[0], 80)!r} occurs twice in the header; rename one of them"
+        raise DataError(message)
+
+
+def _undecodable_line(path: Path) -> int:
+    """Return the number of the first line that is not UTF-8; text is read in blocks, so the reader does not know."""
+    opener = gzip.open if path.suffix.lower() == ".gz" else open
+    with opener(path, "rb") as file:  # type: ignore[operator]
+        for number, raw in enumerate(file, start=1):
+            try:
+                raw.decode("utf-8")
+            except UnicodeDecodeError:
+                return number
+    return 1
 
 
 def _read_parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

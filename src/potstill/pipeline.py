@@ -304,7 +304,7 @@ class Pipeline:
 def fingerprints(recipe: Recipe) -> dict[str, str]:
     """Return the mark of each stage that all arms share."""
     teachers = [t.model_dump(mode="json", exclude=UNCHANGING) for t in recipe.teachers]
-    sample = recipe.sample.model_dump(mode="json", exclude={"max_failed_frac"})
+    sample = recipe.sample.model_dump(mode="json", exclude={"max_failed_frac", "retry_failed"})
     checking = recipe.verify.model_dump(mode="json", exclude={"workers", "max_failed_frac"})
     if "pot" in recipe.sample.kinds:
         checking["sandbox"] = recipe.sandbox.model_dump(mode="json", exclude={"workers"})

@@ -161,6 +161,8 @@ class SampleConfig(Table):
     temperature: float | None = Field(default=None, ge=0)
     """Overrides the teacher's."""
     max_failed_frac: float = Field(default=0.05, ge=0, le=1)
+    retry_failed: bool = False
+    """Ask again also for rows on record as refused or empty, not only for those that ended in an error."""
 
 
 class VerifyConfig(Table):
@@ -411,6 +413,18 @@ class Recipe(Table):
     def _empty_arms(cls, value: Any) -> Any:
         return {name: arm or {} for name, arm in value.items()} if isinstance(value, Mapping) else value
 
+    @field_validator("arms")
+    @classmethod
+    def _arms_name_files(cls, value: dict[str, ArmConfig]) -> dict[str, ArmConfig]:
+        for name in value:
+            if not re.fullmatch(r"\w[\w.+-]*", name) or name == "teacher":
+                message = (
+                    f"an arm is named {name!r}; its files are named after it: use letters, digits, '_', '-', '.', '+', "
+                    "and not 'teacher', which is the teacher's own row"
+                )
+                raise ValueError(message)
+        return value
+
     @model_validator(mode="after")
     def _ensembles_of_arms(self) -> Recipe:
         for name, arm in self.arms.items():
@@ -473,17 +487,32 @@ def parse_recipe(text: str, overrides: Iterable[str] = (), where: str = "recipe"
 
 
 def parse_tables(text: str, where: str) -> dict[str, Any]:
-    """Return the raw tables of recipe text."""
+    """Return the raw tables of recipe text; a key that is given twice is refused, where YAML takes the last."""
     try:
-        data = yaml.safe_load(text)
+        data = yaml.load(text, Loader=_DistinctKeys)
+    except yaml.MarkedYAMLError as cause:
+        mark = cause.problem_mark
+        at = f"{where}:{mark.line + 1}:{mark.column + 1}" if mark is not None else where
+        message = f"{at}: not valid YAML: {shorten(cause.problem or cause)}; correct the file"
+        raise ConfigError(message) from cause
     except yaml.YAMLError as cause:
-        message = f"{where}: not valid YAML: {shorten(cause)}"
+        message = f"{where}: not valid YAML: {shorten(cause)}; correct the file"
         raise ConfigError(message) from cause
     if not isinstance(data, dict):
         found = "nothing" if data is None else type(data).__name__
         message = f"{where}: found {found}; expected tables such as problems, teachers, sample"
         raise ConfigError(message)
     return data
+
+
+class _DistinctKeys(yaml.SafeLoader):
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen and isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} occurs twice", key.start_mark)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
 
 
 def build_recipe(data: dict[str, Any], overrides: Iterable[str] = (), where: str = "recipe") -> Recipe:
@@ -572,7 +601,7 @@ def _validated(data: dict[str, Any], where: str) -> Recipe:
 def _explain(error: ValidationError, where: str) -> str:
     """Say in one or two sentences what the first problem is, with the nearest key for an unknown one."""
     first, total = error.errors()[0], error.error_count()
-    location = ".".join(str(part) for part in first["loc"])
+    location = ".".join(str(part) for part in first["loc"] if part != "[key]")
     more = f" (and {total - 1} more)" if total > 1 else ""
     if first["type"] == "extra_forbidden":
         known = _known_keys(first["loc"][:-1])
@@ -581,6 +610,8 @@ def _explain(error: ValidationError, where: str) -> str:
         return f"{where}: {location}: unknown key; {hint}{more}"
     if first["type"] == "missing":
         return f"{where}: {location}: this key is required{more}"
+    if first["type"] in ("model_type", "dict_type"):
+        return f"{where}: {location}: got {shorten(repr(first['input']), 80)}; expected a table of keys{more}"
     reason = first["msg"].removeprefix("Value error, ")
     found = "" if isinstance(first["input"], Mapping) else f"got {shorten(repr(first['input']), 80)}; "
     return f"{where}: {location}: {found}{reason}{more}"

@@ -10,10 +10,11 @@ import sys
 import textwrap
 import time
 from collections import Counter
+from importlib import resources
 
 import pytest
 
-from potstill.errors import BudgetError, ConfigError, DataError, RefusedError, TooManyFailures
+from potstill.errors import BudgetError, ConfigError, DataError, RefusedError, TeacherError, TooManyFailures
 from potstill.files import read_records, write_records
 from potstill.rationales.sampling import plan, sample, sample_to_file
 from potstill.recipe import BudgetConfig, PriceConfig, SampleConfig, TeacherConfig
@@ -265,7 +266,7 @@ def test_failed_rows_are_kept_with_their_reason_and_count_when_run_again(teacher
         assert {(row.finish, row.text, bool(row.reason)) for row in rows} == {("empty", "", True)}
     assert server.stats()["billed_completions"] == 60
     server.config(p_empty=0.0)
-    counts, rows = into(out, teacher_of(server), retry_failed=True)
+    counts, rows = into(out, teacher_of(server), ZERO_SHOT.model_copy(update={"retry_failed": True}))
     assert (counts["failed"], keys(rows), server.stats()["billed_completions"]) == (0, planned(), 120)
 
 
@@ -371,11 +372,14 @@ def test_a_replay_gives_what_is_recorded_and_no_failure_for_the_rest(tmp_path, c
 
 
 def test_a_kind_that_the_template_lacks_is_said_before_anything_is_written(tmp_path):
-    """Programs have no template yet."""
-    teacher = TeacherConfig(base_url="http://localhost:9/v1")
+    """A template of one's own may hold one kind only."""
+    template, out = tmp_path / "mine.yaml", tmp_path / "out" / "o.jsonl"
+    shipped = resources.files("potstill.rationales").joinpath("templates/zero_shot.yaml").read_text()
+    template.write_text(shipped.partition("\npot:")[0] + "\n")
+    config = SampleConfig(kinds=("pot",), template=str(template))
     with pytest.raises(ConfigError, match="no section 'pot'"):
-        asyncio.run(sample_to_file(PROBLEMS, teacher, SampleConfig(kinds=("pot",)), tmp_path / "o.jsonl", ledger=None))
-    assert list(tmp_path.iterdir()) == []
+        asyncio.run(sample_to_file(PROBLEMS, TeacherConfig(base_url="http://localhost:9/v1"), config, out, ledger=None))
+    assert not out.parent.exists()
 
 
 def test_a_plan_says_what_will_be_bought(teacher_server, tmp_path):
@@ -413,6 +417,17 @@ def test_an_output_that_is_no_jsonl_file_is_refused_before_anything_is_sent(teac
     with pytest.raises(DataError, match=r"problems.jsonl:1"):
         into(tmp_path / "problems.jsonl", teacher_of(server))
     assert server.stats()["requests"] == 0
+
+
+def test_an_endpoint_that_cannot_be_reached_leaves_no_file_behind(tmp_path):
+    """An empty file would look like a result; a file that was there before stays."""
+    out = tmp_path / "out.jsonl"
+    teacher = TeacherConfig(base_url="http://127.0.0.1:9/v1", model="m", api_key_env=None)
+    for was_there in (False, True):
+        with pytest.raises(TeacherError, match="cannot be reached"):
+            into(out, teacher)
+        assert out.exists() == was_there
+        out.touch()
 
 
 def test_progress_counts_every_row_and_a_bare_template_is_pointed_out(teacher_server, tmp_path, monkeypatch):

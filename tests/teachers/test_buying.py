@@ -250,7 +250,7 @@ async def test_the_plain_completions_api_works_alike(server, ledger):
 @pytest.mark.parametrize(
     ("knobs", "status", "message"),
     [
-        ({"api_key": "k"}, 401, r"401 Incorrect API key provided\.: no key was sent"),
+        ({"api_key": "k"}, 401, r"401 Incorrect API key provided: no key was sent"),
         ({"models": "other"}, 404, r"404 The model 'm' does not exist.*correct 'model' or 'base_url'"),
     ],
 )

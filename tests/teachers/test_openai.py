@@ -1,6 +1,7 @@
 """One exchange: what is sent, what is never shown, what a failure is called."""
 
 import asyncio
+import contextlib
 import json
 import ssl
 
@@ -126,6 +127,24 @@ async def test_a_broken_connection_is_a_failure_that_may_have_been_billed(answer
     async with await asyncio.start_server(talk, "127.0.0.1", 0) as listening:
         outcome = await exchange(pointing(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/v1"))
     assert (outcome.kind, outcome.code, outcome.billed) == (kind, code, billed)
+
+
+async def test_an_endless_answer_is_cut_off_and_is_a_failure(monkeypatch):
+    """Memory must not depend on what a server sends; a chunked body declares no length."""
+    monkeypatch.setattr("potstill.teachers.openai.MOST_BYTES", 1 << 16)
+
+    async def talk(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            while True:
+                writer.write(b"400\r\n" + b"x" * 1024 + b"\r\n")
+                await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(talk, "127.0.0.1", 0) as listening:
+        outcome = await exchange(pointing(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/v1"))
+    assert (outcome.kind, outcome.code, outcome.billed) == ("broken", "endless", True)
 
 
 async def test_a_silent_server_times_out(server):

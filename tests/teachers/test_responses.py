@@ -104,3 +104,5 @@ def test_usage_is_optional_and_keeps_what_is_reported():
     assert read_usage(reported) == {"prompt_tokens": 5, "completion_tokens": 7, "cached_tokens": 2}
     assert read_usage(None) is None
     assert read_usage({"prompt_tokens": 5}) is None
+    assert read_usage({"prompt_tokens": 5, "completion_tokens": -1}) is None
+    assert read_usage({"prompt_tokens": 5, "completion_tokens": True}) is None

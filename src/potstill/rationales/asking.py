@@ -142,6 +142,6 @@ class Tally:
         message = (
             f"sample: {how}{failed} of {rows} rows have no text{last}; sample.max_failed_frac allows "
             f"{self.max_failed_frac:.1%}; every row holds its reason: raise the limit, or run again to ask once more "
-            "for those that ended in an error"
+            "for those that ended in an error, with sample.retry_failed=true also for those refused or empty"
         )
         return TooManyFailures(message)

@@ -78,6 +78,8 @@ def keep_current(
 def locked(path: Path) -> Iterator[Callable[[], None]]:
     """Hold an output file for this process; yields what to call after the file has been replaced.
 
+    A new file that is still empty when an error comes is removed: nothing is left that looks like a result.
+
     Raises:
         ConfigError: The name does not end in .jsonl.
         DataError: Another process holds it, or it cannot be written.
@@ -87,6 +89,7 @@ def locked(path: Path) -> Iterator[Callable[[], None]]:
         raise ConfigError(message)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+    is_new = not path.exists()
     held: list[IO[bytes]] = []
 
     def hold() -> None:
@@ -105,6 +108,10 @@ def locked(path: Path) -> Iterator[Callable[[], None]]:
     try:
         hold()
         yield hold
+    except BaseException:
+        if is_new and held and path.exists() and path.stat().st_size == 0:
+            path.unlink()
+        raise
     finally:
         for file in held:
             file.close()

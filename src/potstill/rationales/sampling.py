@@ -83,7 +83,9 @@ async def _sample_opened(
     async with AsyncExitStack() as stack:
         teacher_config, endpoint = await stack.enter_async_context(reachable(teacher_config))
         ledger = stack.enter_context(Ledger(default_ledger_path())) if teacher_config.replay is None else None
-        opening = open_teacher(teacher_config, ledger=ledger, seed=seed, endpoint=endpoint)
+        opening = open_teacher(
+            teacher_config, ledger=ledger, seed=seed, endpoint=endpoint, retry_failed=config.retry_failed
+        )
         teacher = await stack.enter_async_context(opening)
         asking = load_asking(teacher_config, config, seed=seed)
         async with aclosing(_sample(problems, teacher, asking, **options)) as rows:
@@ -183,7 +185,6 @@ async def sample_to_file(
     endpoint: str | None = None,
     run: str | None = None,
     stage: str = "sample",
-    retry_failed: bool = False,
 ) -> dict[str, Any]:
     """Sample into a JSONL file, exactly one line per (problem, kind, index), and return the counts of that plan.
 
@@ -194,7 +195,6 @@ async def sample_to_file(
         ledger: Where completions are kept, open; `None` keeps nothing but the file.
         endpoint: The endpoint's name in keys, where its address changes from run to run.
         run: Names the run in the ledger, for its budget.
-        retry_failed: Ask again also for rows on record as refused or empty.
 
     Raises:
         As `sample`; every finished row is in the file by then, and the same call resumes.
@@ -207,12 +207,12 @@ async def sample_to_file(
         say(stage, f"template {config.template!r} shows its form by demonstrations; sample.demonstrations is not set")
     with locked(out) as lock_again:
         wanted, today = _wanted(problems, config), _today(problems, asking, endpoint)
-        found = await asyncio.to_thread(keep_current, out, wanted, today, retry_failed=retry_failed)
+        found = await asyncio.to_thread(keep_current, out, wanted, today, retry_failed=config.retry_failed)
         lock_again()
         counts = Counter(found.finishes)
         async with open_teacher(
             teacher_config, ledger=ledger, budget=budget, seed=seed, endpoint=endpoint, run=run,
-            retry_failed=retry_failed, on_event=lambda code, text: say(stage, text),
+            retry_failed=config.retry_failed, on_event=lambda code, text: say(stage, text),
         ) as teacher:  # fmt: skip
             total = _fitted(asking, teacher).total(problems)
             asked = len(problems) * len(config.kinds) * config.n

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 DEFAULT_KEY = "OPENAI_API_KEY"
 CONNECT_S = 10.0
+MOST_BYTES = 64 << 20
+"""Longest body that is read."""
 OURS = ("messages", "prompt", "n", "seed", "stream", "model")
 """Fields of the body that decide which completion is which; `extra_body` may not set them."""
 
@@ -106,7 +108,7 @@ class OpenAIEndpoint:
             todo = "the address redirects elsewhere; give the final address as base_url"
         else:
             todo = "it does not accept this request; change the parameter that it names (extra_body sets any field)"
-        message = f"{where}: {failure.status} {shorten(failure.message)}: {todo}"
+        message = f"{where}: {failure.status} {shorten(failure.message).rstrip('.')}: {todo}"
         return RefusedError(message, failure.status)
 
     def unreachable(self, failure: Failure) -> TeacherError:
@@ -133,7 +135,9 @@ class OpenAIEndpoint:
         try:
             async with self._session.post(url, data=body, allow_redirects=False, proxy=self.config.proxy) as response:
                 status = response.status
-                raw = await response.read()
+                raw = await _body(response)
+                if raw is None:
+                    return Failure("broken", "endless", f"over {MOST_BYTES:,} bytes in one answer", status, billed=True)
                 wait_s = retry_after(response.headers) if status != 200 else None
                 return read_response(status, response.headers.get("Content-Type", ""), raw, wait_s=wait_s)
         except (aiohttp.ClientError, TimeoutError, ValueError) as cause:
@@ -150,6 +154,20 @@ class OpenAIEndpoint:
 
     def _masked(self, failure: Failure) -> Failure:
         return replace(failure, message=self.mask(failure.message))
+
+
+async def _body(response: aiohttp.ClientResponse) -> bytes | None:
+    """Return a whole body, or `None` for one of over `MOST_BYTES`: memory must not depend on what a server sends."""
+    if response.content_length is not None and "Content-Encoding" not in response.headers:
+        return await response.read() if response.content_length <= MOST_BYTES else None
+    parts: list[bytes] = []
+    size = 0
+    async for part in response.content.iter_any():
+        size += len(part)
+        if size > MOST_BYTES:
+            return None
+        parts.append(part)
+    return b"".join(parts)
 
 
 def classify(cause: Exception, status: int | None) -> Failure:

@@ -167,7 +167,7 @@ def mean_logprob(logprobs: Any) -> float | None:
 
 def read_usage(usage: Any) -> dict[str, int] | None:
     """Return the token counts that a server reported; `None` if it reported none."""
-    if not isinstance(usage, dict) or not isinstance(usage.get("completion_tokens"), int):
+    if not isinstance(usage, dict) or not _is_count(usage.get("completion_tokens")):
         return None
     counts = {"prompt_tokens": usage.get("prompt_tokens"), "completion_tokens": usage["completion_tokens"]}
     for name, table, field in (
@@ -176,7 +176,11 @@ def read_usage(usage: Any) -> dict[str, int] | None:
     ):
         details = usage.get(table)
         counts[name] = details.get(field) if isinstance(details, dict) else None
-    return {name: value for name, value in counts.items() if isinstance(value, int) and value >= 0}
+    return {name: value for name, value in counts.items() if _is_count(value)}
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _joined(content: Any) -> str | None:
