@@ -218,7 +218,7 @@ class Pipeline:
 
     def contaminated(self) -> Mapping[str, str]:
         """Return the training problems whose family occurs in an evaluation split."""
-        from potstill.rationales.families import contaminated
+        from potstill.rationales.contamination import contaminated
 
         evaluated = [p for p in self.problems.values() if p.split in self.recipe.filter.decontaminate]
         train = [p for p in self.problems.values() if p.split in self.recipe.sample.splits]

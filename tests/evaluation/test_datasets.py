@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from potstill.errors import DataError
 from potstill.evaluation.datasets import hold_out, load_problems, load_splits
-from potstill.rationales.families import contaminated, families
+from potstill.rationales.families import families, related
 from potstill.rationales.verification import check
 from potstill.recipe import ProblemsConfig, SourceConfig
 from potstill.records import Problem, Rationale, Status
@@ -189,7 +189,7 @@ def test_a_hold_out_keeps_families_whole_and_the_splits_uncontaminated():
     for name, rows in splits.items():
         for p in rows:
             assert owners.setdefault(family[p.id], name) == name
-    assert contaminated(splits["train"], splits["dev"] + splits["test"]) == {}
+    assert related(splits["train"], splits["dev"] + splits["test"]) == {}
     assert sum(map(len, splits.values())) == 120
 
 
@@ -243,5 +243,5 @@ def test_the_miniatures_contrast_items_point_at_test_problems():
     parents = {p.parent_id for p in found["contrast"]}
     assert parents <= {p.id for p in found["test"]}
     assert len(parents) == 10
-    assert contaminated(found["train"], [p for name in ("dev", "test", "ood", "contrast") for p in found[name]]) == {}
+    assert related(found["train"], [p for name in ("dev", "test", "ood", "contrast") for p in found[name]]) == {}
     assert load_splits(ProblemsConfig(splits=splits), seed=4)["train"][0].question != found["train"][0].question

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from potstill.rationales.families import body, contaminated, families, mask, neighbours, similar_pairs
+from potstill.rationales.families import body, families, mask, neighbours, related, similar_pairs
 from potstill.records import Problem
 
 APPLES = "Ann picks {} red apples and {} green apples in the old orchard. How many apples does she pick?"
@@ -96,7 +96,7 @@ def test_contamination_names_the_evaluated_problem_and_the_tie():
     """A training problem of an evaluated family is reported with where it was found; others are not."""
     train = [problem("t1", APPLES.format(8, 9)), problem("t2", "How long is a mile in feet, roughly and in steps?")]
     test = [problem("e1", APPLES.format(3, 4), split="test")]
-    found = contaminated(train, test)
+    found = related(train, test)
     assert list(found) == ["t1"]
     assert found["t1"].startswith("e1 in split test: same text up to its numbers")
 
@@ -122,10 +122,10 @@ def test_contamination_follows_chains():
     chain = [" ".join(words[i : i + 8]) for i in (0, 2, 4)]
     test = [problem("e", chain[0], split="test")]
     train = [problem("near", chain[1]), problem("far", chain[2])]
-    found = contaminated(train, test)
+    found = related(train, test)
     assert "word Jaccard 0.60" in found["near"]
     assert "through other problems" in found["far"]
-    assert contaminated(train[1:], test) == {}
+    assert related(train[1:], test) == {}
 
 
 def test_neighbours_are_direct_and_come_with_their_similarity():

@@ -2,8 +2,8 @@
 
 Two problems are of one family when their masked bodies are equal, when their masked texts are near-duplicates, when one
 was derived from the other, or when a chain of such links joins them. Splits are drawn by family, and a training
-problem whose family occurs in an evaluation split is dropped and counted. Pure. Words are compared, not meanings: a
-translation or a free paraphrase is not found.
+problem whose family occurs in an evaluation split is dropped and counted. Pure. Words are compared, not meanings:
+retellings are found by `contamination`, which builds on this.
 """
 
 from __future__ import annotations
@@ -73,11 +73,8 @@ def families(problems: Iterable[Problem], near: float = NEAR) -> dict[str, str]:
     return {p.id: names[links.find(i)] for i, p in enumerate(rows)}
 
 
-def contaminated(train: Iterable[Problem], evaluated: Iterable[Problem], near: float = NEAR) -> dict[str, str]:
-    """Return the training problems whose family occurs among the evaluated ones: problem id -> what was found where.
-
-    Demonstrations are checked the same way, given as problems.
-    """
+def related(train: Iterable[Problem], evaluated: Iterable[Problem], near: float = NEAR) -> dict[str, str]:
+    """Return the training problems whose family occurs among the evaluated ones: problem id -> what was found where."""
     train, evaluated = list(train), list(evaluated)
     rows = [*evaluated, *train]
     links = _linked(rows, near)
