@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from potstill.rationales import expressions
 from potstill.rationales.algebra import parse
-from potstill.rationales.choice_spans import letters, option_text, own_label
+from potstill.rationales.choice_spans import folded_options, folded_texts, letters, own_labels
 from potstill.rationales.expressions import Form
 from potstill.rationales.extraction import find
 from potstill.rationales.numbers import Number, numbers_in, parse_number, plain, render, same
@@ -136,15 +136,15 @@ def _number(text: str) -> Answer | None:
 def _choice(text: str, options: tuple[str, ...]) -> Answer | None:
     """Return the letter of the option that `text` is: its letter, its own label, or its text if no other has it."""
     written = fold(text)
-    hits = [i for i, option in enumerate(options) if fold(option) == written]
-    hits = hits or [i for i, option in enumerate(options) if own_label(option) == written]
+    hits = [i for i, option in enumerate(folded_options(options)) if option == written]
+    hits = hits or [i for i, label in enumerate(own_labels(options)) if label == written]
     if not hits:
         letter = re.fullmatch(r"\(?\s*([a-z])\s*[).:]?(?:\s+.*)?", written)
         if letter is not None and letter[1].upper() in letters(options) and (len(written) <= 4 or options):
             following = fold(re.sub(r"^\W*[A-Za-z]\W*", "", text, count=1))
-            if not following or following == fold(option_text(options[ord(letter[1]) - ord("a")])):
+            if not following or following == folded_texts(options)[ord(letter[1]) - ord("a")]:
                 return Answer(f"({letter[1]})")
-    hits = hits or [i for i, option in enumerate(options) if fold(option_text(option)) == written]
+    hits = hits or [i for i, option in enumerate(folded_texts(options)) if option == written]
     return Answer(f"({letters(options)[hits[0]].lower()})") if len(hits) == 1 else None
 
 

@@ -9,7 +9,7 @@ import re
 from functools import lru_cache
 
 from potstill.rationales.numbers import numbers_in, plain
-from potstill.rationales.prose import NEGATION, Wanted, first_sentence, fold, last_sentence, mentions, sentences
+from potstill.rationales.prose import Wanted, first_sentence, fold, last_sentence, mentions, negates, sentences
 
 AMBIGUOUS = ""
 
@@ -109,7 +109,7 @@ def _contradicts(rest: str, letter: str, options: tuple[str, ...]) -> bool:
     index = ord(letter) - ord("A")
     if not options or not rest.strip():
         return False
-    texts = _folded(options)
+    texts = folded_texts(options)
     own, written = texts[index], fold((first_sentence(rest) or rest).strip(" ).,:-*_"))
     return bool(written) and written in texts and own != written
 
@@ -123,19 +123,33 @@ def _lists(rest: str, letter: str) -> bool:
 
 
 @lru_cache(maxsize=16384)
-def _folded(options: tuple[str, ...]) -> tuple[str, ...]:
+def folded_texts(options: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the folded text of each option, without its own label."""
     return tuple(fold(option_text(option)) for option in options)
+
+
+@lru_cache(maxsize=16384)
+def own_labels(options: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the own label of each option, or nothing."""
+    return tuple(map(own_label, options))
+
+
+@lru_cache(maxsize=16384)
+def folded_options(options: tuple[str, ...]) -> tuple[str, ...]:
+    """Return each option folded as it is written."""
+    return tuple(map(fold, options))
 
 
 def _exact_option(text: str, options: tuple[str, ...]) -> str | None:
     written = fold(text.strip(" \n\t$*"))
     hits = [
         i
-        for i, (option, bare) in enumerate(zip(options, _folded(options), strict=True))
-        if written in (bare, fold(option))
+        for i, spellings in enumerate(zip(folded_texts(options), folded_options(options), strict=True))
+        if written in spellings
     ]
-    if not hits and options and own_label(options[0]):
-        hits = [i for i, option in enumerate(options) if mentions(fold(first_sentence(text)), own_label(option))]
+    if not hits and options and own_labels(options)[0]:
+        said = fold(first_sentence(text))
+        hits = [i for i, label in enumerate(own_labels(options)) if mentions(said, label)]
     return f"({letters(options)[hits[0]].lower()})" if len(hits) == 1 else None
 
 
@@ -144,14 +158,14 @@ def _mentioned_letter(sentence: str, options: tuple[str, ...]) -> str | None:
     found &= set(letters(options))
     if len(found) > 1 or _EITHER.search(sentence):
         return AMBIGUOUS
-    return f"({found.pop().lower()})" if found and not NEGATION.search(sentence) else None
+    return f"({found.pop().lower()})" if found and not negates(sentence) else None
 
 
 def _mentioned_option(sentence: str, options: tuple[str, ...], *, at_end: bool = False) -> str | None:
     """Return the one option whose text, or whose number, occurs in the sentence, where `at_end` as its last words."""
-    if not options or NEGATION.search(sentence):
+    if not options or negates(sentence):
         return None
-    folded, texts = fold(sentence), _folded(options)
+    folded, texts = fold(sentence), folded_texts(options)
     hits = [i for i, text in enumerate(texts) if text and mentions(folded, text)]
     hits = [i for i in hits if not any(texts[i] != texts[j] and texts[i] in texts[j] for j in hits)]
     if at_end and not all(folded.endswith(texts[i]) for i in hits):

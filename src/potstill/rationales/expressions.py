@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from potstill.rationales.algebra import parse
 from potstill.rationales.latex import clean, repaired
@@ -59,6 +60,7 @@ class Form:
         return f"{self.word[0]}{', '.join(inner)}{self.word[-1]}" if inner else self.word
 
 
+@lru_cache(maxsize=8192)
 def read(text: str) -> Form | None:
     """Read an answer; `None` when nothing is left of it after clean-up. Unbalanced braces are closed at the end."""
     matrix = _MATRIX.search(text)

@@ -19,7 +19,8 @@ from potstill.rationales.prose import Wanted, sentences
 from potstill.rationales.spans import conclude, pick
 
 _MARKER = re.compile(
-    r"""(?P<box>\\(?:boxed|fbox)\s*\{)
+    r"""(?:(?<![A-Za-z])|(?=[\\#<]|The\s))(?:
+    (?P<box>\\(?:boxed|fbox)\s*\{)
     |(?P<hashes>(?<!\#)\#{4}\s+(?=[-$\d(\\A-Za-z]))|(?P<tag><answer>)
     |(?P<letter>^(?:A|Ans|Solution)\s*:[ \t])
     |(?P<heading>^\W*(?:the\s+)?(?:final|correct)\s+answer\W*$)
@@ -31,21 +32,25 @@ _MARKER = re.compile(
             (?!\s+(?:not|incorrect|wrong|correct|based|found|given|obtained|expected|helpful|the\s+same)\b)(?:\s*:)?
          |\s*(?:\*\*|__)?\s*[:=](?!/)))
     |(?P<option>\b(?:only|correct|best|right|most\s+\w+)\s+(?:choice|option|statement)\b[^.\n:?!]{0,80}?
-       (?:\sis\b(?!\s+not\b)|:))""",
+       (?:\sis\b(?!\s+not\b)|:)))""",
     re.IGNORECASE | re.MULTILINE | re.VERBOSE,
 )
-_HINT = re.compile(
-    r"[Aa]nswer|ANSWER|boxed|fbox|####|^\s*(?:A|Ans|Solution)\s*:|[Oo]ption\b|[Cc]hoice\b|[Ss]tatement\b", re.MULTILINE
-)
+_HINT = re.compile(r"answer|Answer|ANSWER|boxed|fbox|####|option\b|Option\b|choice\b|Choice\b|statement\b|Statement\b")
+"""A word of every marker but those of `_LINE_HINT`."""
+_HINT_PARTS = ("nswer", "NSWER", "boxed", "fbox", "####", "ption", "hoice", "tatement")
+_LINE_HINT = re.compile(r"^\s*(?:A|Ans|Solution) ?:", re.MULTILINE)
+_LABELS = ("A:", "A :", "Ans:", "Ans :", "Solution:", "Solution :")
 _AFTERTHOUGHT = 200
 """A text that was cut off more than this many characters after its marker had not come to its end."""
 _BEFORE, _BEHIND = 48, 120
 """Characters around a hint in which its marker lies."""
 _NEXT_QUESTION = re.compile(r"^(?:Q|Question|Premise|Problem|Human|User|Instruction)\s*\d*\s*:", re.MULTILINE)
+_QUESTION_WORDS = ("Q", "Premise", "Problem", "Human", "User", "Instruction")
 _CUT = re.compile(
-    r"(?:[-+*/=<(\[{,;\\]|\b(?:the|an?|of|to|and|or|is|are|on|in|for|with|by|will|that|his|her|their))\s*$",
-    re.IGNORECASE,
+    r"(?:[-+*/=<(\[{,;\\]|\b(?:the|an?|of|to|and|or|is|are|on|in|for|with|by|will|that|his|her|their))$", re.IGNORECASE
 )
+_CUT_LENGTH = 8
+"""More characters than the longest word of `_CUT` has."""
 _CONDITION = re.compile(
     r"(?<!\bask )(?<!\basks )(?<!\basked )(?<!\basking )(?<!\bcheck )(?<!\bsee )"
     r"\bif\b[^.!?\n]{0,200},[\"”]?\s*(?:then\s+)?(?:(?:the|my|our)\s+)?(?:\w+\s+)?answers?\b[^.!?\n]*$"
@@ -141,7 +146,7 @@ def _taken_back(mark: _Mark, answer: str, wanted: Wanted, body: str) -> bool:
     if not mark.said:
         return False
     if wanted.type == "yesno":
-        return _CONDITION.search(body, 0, len(body) - mark.follows) is not None
+        return _is_conditional(body, len(body) - mark.follows)
     after = body[len(body) - mark.follows :].partition("\n")[2]
     if wanted.type != "number" or not after.strip():
         return False
@@ -150,6 +155,15 @@ def _taken_back(mark: _Mark, answer: str, wanted: Wanted, body: str) -> bool:
         return False
     stated = parse_number(answer)
     return stated is None or not same(stated, later)
+
+
+def _is_conditional(body: str, end: int) -> bool:
+    """Whether the sentence that ends in a marker at `end`, or the one before it, makes its answer conditional."""
+    start = end
+    for _ in range(2):
+        start = max(0, *(body.rfind(stop, 0, start) for stop in ".!?"))
+    written = body[start:end].lower()
+    return ("if" in written or "whether" in written) and _CONDITION.search(body, start, end) is not None
 
 
 def _is_unfinished(mark: _Mark, answer: str, wanted: Wanted, body: str) -> bool:
@@ -172,17 +186,14 @@ def final_part(text: str) -> tuple[str | None, bool]:
         text = text.rsplit(closed, 1)[1]
     elif opened in text:
         return None, False
+    if not any(word in text for word in _QUESTION_WORDS):
+        return text, False
     for match in _NEXT_QUESTION.finditer(text):
         before = text[: match.start()]
         if not before.strip() or (_LABELLED_START.match(text) and not _MARKER.search(before)):
             continue
         return before, True
     return text, False
-
-
-def is_next_question(line: str) -> bool:
-    """Whether a line opens another question, as the texts of models that run on do."""
-    return _NEXT_QUESTION.match(line) is not None
 
 
 def is_next_question(line: str) -> bool:
@@ -207,12 +218,24 @@ def _marks(body: str) -> Iterator[_Mark]:
 
 def _markers(body: str) -> list[re.Match[str]]:
     """Return all markers in order; the full pattern runs only near a word that one contains (ten times faster)."""
-    found: dict[int, re.Match[str]] = {}
-    for hint in _HINT.finditer(body):
+    found: list[re.Match[str]] = []
+    first = last = 0
+    for hint in _hints(body):
         start = max(body.rfind("\n", 0, hint.start()) + 1, hint.start() - _BEFORE)
-        for match in _MARKER.finditer(body, start, hint.end() + _BEHIND):
-            found.setdefault(match.end(), match)
-    return [found[end] for end in sorted(found)]
+        if start > last:
+            found += _MARKER.finditer(body, first, last)
+            first = start
+        last = hint.end() + _BEHIND
+    return found + list(_MARKER.finditer(body, first, last))
+
+
+def _hints(body: str) -> list[re.Match[str]]:
+    """Return every place near which a marker can be, in order."""
+    found = list(_HINT.finditer(body)) if any(part in body for part in _HINT_PARTS) else []
+    if any(label in body for label in _LABELS):
+        found += _LINE_HINT.finditer(body)
+        found.sort(key=re.Match.start)
+    return found
 
 
 def _after(body: str, start: int) -> tuple[str, bool]:
@@ -265,8 +288,8 @@ def _braces(body: str, start: int) -> tuple[str | None, int]:
 
 def _is_cut(body: str) -> bool:
     """Whether a text without a marker visibly stops in the middle: an operator, an open brace, a function word."""
-    last = body.rstrip().rstrip("*_").rsplit("\n", 1)[-1]
-    return _CUT.search(last) is not None or last.count("{") > last.count("}")
+    last = body.rstrip().rstrip("*_").rsplit("\n", 1)[-1].rstrip()
+    return _CUT.search(last[-_CUT_LENGTH:]) is not None or last.count("{") > last.count("}")
 
 
 def _touches_end(span: str, answer: str) -> bool:

@@ -10,13 +10,14 @@ import re
 from itertools import pairwise
 
 from potstill.rationales.numbers import numbers_in, parse_number, plain, word_numbers_in
-from potstill.rationales.prose import NEGATION, Wanted, first_sentence, sentences
-from potstill.rationales.stated_results import JOINED, PROCEDURE, WEAK_VERBS, stated
+from potstill.rationales.prose import Wanted, first_sentence, holds, negates, sentences_from_end
+from potstill.rationales.stated_results import JOINED, WEAK_VERBS, last_step, stated
 
 AMBIGUOUS = ""
 _TAIL = 500
 """Characters at the end of a text in which its conclusion is looked for."""
 
+_DIGIT = re.compile(r"\d")
 _EQUALS = re.compile(
     r"=|≈|\b(?:which\s+(?:is|equals|gives|means)|(?:is\s+)?equal\s+to|equals|gives|for\s+a\s+total\s+of|totall?ing)\b"
 )
@@ -38,6 +39,7 @@ _POINTS_BACK = re.compile(
 _TERMINAL = re.compile(r"[.!?)\]}$\"'*`”%]\s*$")
 _EQUATION_END = re.compile(r"=[^=]*\d[\d,.]*(?:\s*[A-Za-z°/]+){0,3}\s*$")
 _QUOTES_GOLD = re.compile(r"\b(?:given|provided|expected|reference|listed)\s+(?:answer|solution)\b", re.IGNORECASE)
+_FOREIGN = ("answer", "solution", "consistent")
 _COMPARED = re.compile(
     r"\b(?:than|times|twice|half|as\s+\w+\s+as|minus|plus|between|at\s+least|at\s+most)\b|\s[-+*/]\s|\b[a-z]\s*[-+*/]",
     re.IGNORECASE,
@@ -53,7 +55,7 @@ def pick_number(span: str, wanted: Wanted, body: str) -> str | None:
     text = first_sentence(text).rstrip(". ")
     parts = _EQUALS.split(text)
     if len(parts) > 1:
-        text = next((part for part in reversed(parts) if re.search(r"\d", part)), text)
+        text = next((part for part in reversed(parts) if _DIGIT.search(part)), text)
     calculation = _calculation(text)
     if calculation is not None:
         return calculation
@@ -69,25 +71,25 @@ def pick_number(span: str, wanted: Wanted, body: str) -> str | None:
 def conclude_number(body: str, wanted: Wanted) -> tuple[str | None, str]:
     """Return (number, "") from the concluding sentence, or (None, reason)."""
     ending = plain(body[-_TAIL:])
-    parts = sentences(ending)
-    while len(parts) > 1 and not re.search(r"\d", parts[-1]) and _points_back(parts[-1]):
-        parts.pop()
-    text = parts[-1] if parts else ""
-    if not re.search(r"\d", text):
-        word = None if PROCEDURE.search(text) or text[-1:].isalnum() else _one_word(text, bare=False)
+    parts = sentences_from_end(ending)
+    text = next(parts, "")
+    while not _DIGIT.search(text) and _points_back(text) and (earlier := next(parts, None)):
+        text = earlier
+    if not _DIGIT.search(text):
+        word = None if last_step(text) or text[-1:].isalnum() else _one_word(text, bare=False)
         return word, "" if word else "no_marker"
     if not _TERMINAL.search(text) and not _EQUATION_END.search(text):
         return None, "ambiguous"
-    if _QUOTES_GOLD.search(text) or _CROSS_CHECK.search(text):
+    if holds(text, _FOREIGN) and (_QUOTES_GOLD.search(text) or _CROSS_CHECK.search(text)):
         return None, "ambiguous"
     answer = stated(text.rstrip(". :"), wanted, ending, signed=True)
     if answer is None and not numbers_in(text):
-        answer = None if PROCEDURE.search(text) else _ordinal(text)
+        answer = None if last_step(text) else _ordinal(text)
     return answer, "" if answer is not None else "ambiguous"
 
 
 def _points_back(sentence: str) -> bool:
-    return _POINTS_BACK.search(sentence) is not None and not PROCEDURE.search(sentence)
+    return _POINTS_BACK.search(sentence) is not None and not last_step(sentence)
 
 
 def _calculation(text: str) -> str | None:
@@ -97,7 +99,7 @@ def _calculation(text: str) -> str | None:
     if written is None or parse_number(written[0]) is not None:
         return None
     # "65899 + 119, or 65918" and "(8 / 4) and (6 / 4)" state more than one value.
-    return AMBIGUOUS if re.search(r"\d", text[written.end() :]) else written[0].strip()
+    return AMBIGUOUS if _DIGIT.search(text, written.end()) else written[0].strip()
 
 
 def _at_start(text: str) -> str | None:
@@ -118,7 +120,7 @@ def _at_start(text: str) -> str | None:
 def _only_figure(text: str) -> str | None:
     """Return the one figure of a sentence that a marker points to: "Final answer: she earned $540 in two days"."""
     found = numbers_in(text)
-    if len({number.value for *_, number in found}) != 1 or NEGATION.search(text) or _COMPARED.search(text):
+    if len({number.value for *_, number in found}) != 1 or negates(text) or _COMPARED.search(text):
         return None
     return text[found[0][0] : found[0][1]].strip()
 

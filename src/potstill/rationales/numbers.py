@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 _ONES = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
@@ -46,7 +47,7 @@ _FLOAT_DECIMALS = 10
 _CLOCK = re.compile(r"(\d{1,2}):00(?:\s*[ap]\.?m\.?)?|(\d{1,2})\s*[ap]\.?m\.?", re.IGNORECASE)
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d{1,2}(?:,\d{2})+,\d{3}(?!\d)|\d+)"
 _TOKEN = re.compile(
-    rf"""(?<![A-Za-z0-9_.^\\])(?<!\d:)(?<!\d/)(?P<sign>-\s?(?=[$€£¥.\d]))?(?:[$€£¥]\s?)?(?P<inner>-(?=[.\d]))?
+    rf"""(?=[-$€£¥.\d])(?<![A-Za-z0-9_.^\\])(?<!\d:)(?<!\d/)(?P<sign>-\s?(?=[$€£¥.\d]))?(?:[$€£¥]\s?)?(?P<inner>-(?=[.\d]))?
     (?:(?P<whole>\d+)(?:\ |-|\ and\ )(?P<mixed>\d+/\d+)(?![\d/])
       |(?P<top>{_DIGITS}(?:\.\d+)?)\s?/\s?(?P<bottom>\d+(?:\.\d+)?)(?![\d/,.]*[\d/])
       |(?P<plain>{_DIGITS}(?:\.\d+)?|\.\d+)
@@ -61,12 +62,14 @@ _WORD_NUMBER = re.compile(
     rf"(?:(?:-|\s+|\s+and\s+)(?:{'|'.join([*_TENS, *_WORDS, *_SCALES])}))*\b",
     re.IGNORECASE,
 )
+_FIRST_WORDS = (*_TENS, *(word for word in _WORDS if not word.endswith("teen")), "teen", "hundred")
 _CLEAN = re.compile(
     r"\\!|\\,(?=\d{3})|\\[()\[\]]|\\left|\\right|\*\*|__|\$\$|\u200b|\u2061|\\displaystyle|\\(?:bf|rm)\b|(?<=\d)\{,\}(?=\d)"
 )
 _TEXT_GROUP = re.compile(r"\\(?:text|mbox|textbf|mathrm|mathbf|textrm|textnormal|operatorname)\s*\{([^{}]*)\}")
 _THIN = re.compile("(?<=\\d)[\u2009\u202f\u00a0](?=\\d{3})|(?<=\\d,)[\u2009\u202f\u00a0](?=\\d{3})")
 _STRAY = re.compile(r"\\(?=[\d$])")
+_X_BEFORE_DIGIT = re.compile(r"x\s*\$?\d")
 _TIMES = re.compile(r"(?<=\d)\s*x\s*(?=\$?\d)")
 _FRAC = re.compile(r"\\[dtc]?frac\s*(?:\{\s*(-?[\d.,]+)\s*\}|(\d))\s*(?:\{\s*([\d.,]+)\s*\}|(\d))")
 
@@ -91,7 +94,7 @@ def plain(text: str) -> str:
         )
         text = _TEXT_GROUP.sub(r" \1", text)
         text = _STRAY.sub("", _FRAC.sub(_plain_fraction, text))
-    if "x" in text:
+    if "x" in text and _X_BEFORE_DIGIT.search(text):
         text = _TIMES.sub(" * ", text)
     return text
 
@@ -113,7 +116,10 @@ def numbers_in(text: str) -> list[tuple[int, int, Number]]:
 
 def word_numbers_in(text: str) -> list[tuple[int, int, Number]]:
     """Return (start, end, number) of every number that is spelled out in words."""
-    found = []
+    found: list[tuple[int, int, Number]] = []
+    lowered = text.lower()
+    if not any(word in lowered for word in _FIRST_WORDS):
+        return found
     for match in _WORD_NUMBER.finditer(text):
         value = _word_value(match[0])
         if value is not None:
@@ -154,9 +160,7 @@ def _from_match(match: re.Match[str]) -> Number | None:
             return None
         value = Fraction(top.replace(",", "")) / bottom
     else:
-        digits = body.replace(",", "")
-        value = Fraction(digits) if "." in digits else Fraction(int(digits))
-        decimals = len(digits) - digits.index(".") - 1 if "." in digits else 0
+        value, decimals = _figure(body.replace(",", ""))
         exponent = int(match["power"] or match["e"] or 0)
         if abs(exponent) > _MAX_EXPONENT:
             return None
@@ -166,6 +170,14 @@ def _from_match(match: re.Match[str]) -> Number | None:
         value *= _SCALES[match["scale"]]
     negative = _is_negative(match) != (match["inner"] is not None)
     return Number(-value if negative else value, match["percent"] is not None, decimals)
+
+
+@lru_cache(maxsize=8192)
+def _figure(digits: str) -> tuple[Fraction, int]:
+    """Return the value of plain digits and how many of them are decimals."""
+    if "." not in digits:
+        return Fraction(int(digits)), 0
+    return Fraction(digits), len(digits) - digits.index(".") - 1
 
 
 def _is_negative(match: re.Match[str]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from potstill.rationales.prose import NEGATION, Wanted, first_sentence, fold, last_sentence, mentions, sentences
+from potstill.rationales.prose import Wanted, first_sentence, fold, last_sentence, mentions, negates, sentences
 
 _TERMINAL = re.compile(r"[.!?)\]}\"'*`”$]\s*$")
 _TAKEN_BACK = re.compile(r"[^.!?]*\bbut\b[^.!?]*\b(?:not|\w+n['’]t)\b")
@@ -38,7 +38,7 @@ def pick_yes_no(span: str, wanted: Wanted, body: str) -> str | None:
         taken_back = start[1].lower() in ("yes", "true") and _TAKEN_BACK.match(span[start.end() :])
         return "" if other or taken_back else start[1]
     found = {word.lower() for word in re.findall(r"\b(yes|true|false)\b", first_sentence(span), re.IGNORECASE)}
-    return found.pop() if len({YES_NO[word] for word in found}) == 1 and not NEGATION.search(span) else None
+    return found.pop() if len({YES_NO[word] for word in found}) == 1 and not negates(span) else None
 
 
 def conclude_yes_no(body: str, wanted: Wanted) -> tuple[str | None, str]:
@@ -75,7 +75,7 @@ def _mentioned_label(sentence: str, labels: tuple[str, ...]) -> str | None:
     hits = [a for a in hits if not any(a != b and fold(a) in fold(b) for b in hits)]
     if len(hits) != 1:
         return None
-    return None if NEGATION.search(folded.replace(fold(hits[0]), "")) else hits[0]
+    return None if negates(folded.replace(fold(hits[0]), "")) else hits[0]
 
 
 def conclude_label(body: str, wanted: Wanted) -> tuple[str | None, str]:
