@@ -201,17 +201,21 @@ class Pipeline:
 
     def filter(self) -> None:
         """Write what the run's filter leaves out, and why, into `dropped.jsonl`."""
-        from potstill.rationales.filtering import keep
+        from potstill.rationales.agreement import coverage, opinions
+        from potstill.rationales.filtering import keep, voters
 
         if self.files.is_done("filter", self.marks["filter"]):
             return
         self.files.begin("filter", self.marks["filter"], ["dropped.jsonl"])
         rationales = read_verified(self.files, self.problems)
         tainted = self.contaminated()
-        kept, drops = keep(rationales, self.recipe.filter, contaminated=tainted)
+        config = self.recipe.filter
+        kept, drops = keep(rationales, config, contaminated=tainted, sandbox=self.recipe.sandbox)
         self.files.write("dropped.jsonl", drops)
         counts = {"kept": len(kept), "problems": len({r.problem_id for r in kept}), "dropped": len(drops)}
         counts |= {f"dropped_{reason}": n for reason, n in Counter(d.reason for d in drops).items()}
+        if config.keep in ("majority", "agreement"):
+            counts |= coverage(opinions(voters(rationales, config, tainted)))
         self.files.write_json("contaminated.json", dict(tainted))
         self.files.finish("filter", self.marks["filter"], counts)
         say("filter", f"{len(kept)} of {len(rationales)} rationales kept, over {counts['problems']} problems")

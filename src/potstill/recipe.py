@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from potstill.errors import ConfigError, shorten
 from potstill.methods import with_defaults
-from potstill.records import AnswerType, Kind
+from potstill.records import KINDS, AnswerType, Kind
 
 CREDENTIAL_WORDS = ("authorization", "api-key", "apikey", "token", "secret", "cookie", "password")
 """A header with one of these in its name holds a secret."""
@@ -204,16 +204,34 @@ class SandboxConfig(Table):
 class FilterConfig(Table):
     """`filter`: which rationales are kept; every drop has a reason."""
 
-    keep: Literal["correct", "answered", "all"] = "correct"
-    """correct: the labelled setting; all: the unlabelled one."""
+    keep: Literal["correct", "answered", "majority", "agreement", "all"] = "correct"
+    """correct: the labelled setting. Without labels: all; majority, those with their kind's most frequent answer;
+    agreement, the same where chains of thought and programs agree in it."""
     max_tokens: int | None = Field(default=None, ge=1)
     """Drop longer rationales, counted in white-space separated words."""
     allow_truncated: bool = False
     """Whether texts that ended at `max_tokens` are kept."""
-    dedup: Literal["none", "exact"] = "none"
-    """SCoTD: none."""
+    dedup: Literal["none", "exact"] | dict[Kind, Literal["none", "exact", "equations", "renamed"]] = "none"
+    """What is kept once per problem, for all kinds or for each: exact, the same text but for white space; equations,
+    chains of thought with the same equations (RFT); renamed, programs that differ only in names, layout and comments.
+    SCoTD: none."""
     decontaminate: tuple[str, ...] = ("dev", "test", "ood", "contrast")
     """Training problems whose family occurs in these splits are dropped and counted."""
+
+    @model_validator(mode="after")
+    def _rule_fits_kind(self) -> FilterConfig:
+        for kind, rule in self.dedup_rules.items():
+            if (rule, kind) in (("equations", "pot"), ("renamed", "cot"), ("renamed", "answer")):
+                message = f"dedup: got {rule} for kind {kind}; equations is for cot, renamed for pot"
+                raise ValueError(message)
+        return self
+
+    @property
+    def dedup_rules(self) -> dict[str, str]:
+        """Kind -> its rule; kinds that are missing have none."""
+        if isinstance(self.dedup, str):
+            return {kind: self.dedup for kind in KINDS if self.dedup != "none"}
+        return {kind: rule for kind, rule in self.dedup.items() if rule != "none"}
 
 
 class MixConfig(Table):

@@ -1,6 +1,10 @@
 """Filtering: what is kept, and the reason of every drop."""
 
+from collections import Counter
+from dataclasses import replace
+
 import pytest
+from pydantic import ValidationError
 
 from potstill.errors import DataError
 from potstill.rationales.filtering import NO_FILTER, keep, require_kept
@@ -40,6 +44,56 @@ def test_each_mode_keeps_its_rows_and_accounts_for_the_others(mode, kept):
     assert [r.id for r in found] == kept
     assert {d.id for d in drops} == {r.id for r in EVERYTHING} - set(kept)
     assert {d.stage for d in drops} == {"filter"}
+
+
+def unlabelled(*answers, kind="cot", problem_id="p"):
+    rows = []
+    for answer in answers:
+        status = (
+            "PROGRAM_FAILED" if answer is None and kind == "pot" else "NO_ANSWER" if answer is None else "UNVERIFIED"
+        )
+        row = rationale(f"{problem_id}-{kind}-{len(rows)}", status, answer=answer, problem_id=problem_id)
+        rows.append(replace(row, kind=kind))
+    return rows
+
+
+def test_majority_keeps_what_most_of_a_kind_say():
+    """Without gold answers; a failed program is dropped as such, and a text that is ruled out does not vote."""
+    rows = [*unlabelled("4", "5", "5", None), *unlabelled("4", None, "4", kind="pot")]
+    rows += [replace(rationale(f"cut{i}", "UNVERIFIED", answer="4", finish="length")) for i in range(3)]
+    found, drops = keep(rows, FilterConfig(keep="majority"))
+    assert [r.id for r in found] == ["p-cot-1", "p-cot-2", "p-pot-0", "p-pot-2"]
+    reasons = Counter(d.reason for d in drops)
+    assert reasons == {"minority": 1, "no_answer": 1, "program_failed": 1, "truncated": 3}
+
+
+def test_agreement_keeps_problems_on_which_both_kinds_agree():
+    """A problem with one kind alone, or with two majorities, is dropped with its own reason."""
+    rows = [*unlabelled("4", "4", "5"), *unlabelled("4", kind="pot")]
+    rows += [*unlabelled("1", problem_id="q"), *unlabelled("2", kind="pot", problem_id="q")]
+    rows += unlabelled("3", problem_id="r")
+    found, drops = keep(rows, FilterConfig(keep="agreement"))
+    assert [r.id for r in found] == ["p-cot-0", "p-cot-1", "p-pot-0"]
+    assert Counter(d.reason for d in drops) == {"minority": 1, "disagreement": 2, "one_kind": 1}
+
+
+@pytest.mark.usefixtures("sandboxed")
+def test_each_kind_has_its_own_rule_for_duplicates():
+    """Programs but for their names, chains of thought by their equations; each drop says which rule dropped it."""
+    texts = [("pot", "a = 4\nans = a"), ("pot", "b = 4\nans = b"), ("cot", "2 + 2 = 4."), ("cot", "So 2 + 2 = 4!")]
+    rows = [replace(rationale(str(i), text=text), kind=kind) for i, (kind, text) in enumerate(texts)]
+    found, drops = keep(rows, FilterConfig(dedup={"cot": "equations", "pot": "renamed"}))
+    assert [r.id for r in found] == ["0", "2"]
+    assert [(d.id, d.reason) for d in drops] == [("1", "same_program"), ("3", "same_equations")]
+    assert keep(rows, FilterConfig(dedup={"pot": "exact"}))[1] == []
+
+
+def test_a_rule_for_duplicates_must_fit_its_kind():
+    """Equations are of chains of thought, names of programs."""
+    with pytest.raises(ValidationError, match="equations is for cot, renamed for pot"):
+        FilterConfig(dedup={"pot": "equations"})
+    with pytest.raises(ValidationError, match="dedup"):
+        FilterConfig(dedup="renamed")
 
 
 def test_every_drop_has_its_own_reason():

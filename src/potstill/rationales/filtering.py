@@ -1,8 +1,9 @@
 """Filtering: which verified rationales are kept, and for every other one why it is not.
 
-Between verification and mixing. Pure: verdicts and contamination are found elsewhere
-(`potstill.rationales.verification`, `potstill.rationales.families`) and reach this as arguments. Nothing here ranks or
-down-samples: the first n of a problem's samples are chosen in `potstill.students.mixing`, before this filter.
+Between verification and mixing. Pure but for `dedup: renamed`, which asks the sandbox: verdicts and contamination are
+found elsewhere (`potstill.rationales.verification`, `potstill.rationales.contamination`) and reach this as arguments.
+Nothing here ranks or down-samples: the first n of a problem's samples are chosen in `potstill.students.mixing`, before
+this filter.
 """
 
 from __future__ import annotations
@@ -11,9 +12,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from potstill.errors import DataError, shorten
-from potstill.recipe import FilterConfig
+from potstill.rationales.agreement import dissent, opinions
+from potstill.rationales.duplicates import REASONS, keys
+from potstill.recipe import FilterConfig, SandboxConfig
 from potstill.records import Drop, Rationale, Status
 
+Fault = tuple[str, str]
+"""Why a rationale is not kept: reason and detail."""
 NO_FILTER = FilterConfig(keep="all", allow_truncated=True, decontaminate=())
 """Keeps every rationale that has a text."""
 
@@ -22,6 +27,9 @@ _ADVICE = {
     "no_answer": "no final answer was found in the texts: ask for one in the prompt (sample.template)",
     "unverified": "nothing could be checked: without gold answers set filter.keep to all",
     "truncated": "the texts ended at max_tokens: raise teachers.max_tokens, or set filter.allow_truncated",
+    "program_failed": "the programs do not run: look at the details in verdicts.jsonl",
+    "one_kind": "agreement needs chains of thought and programs: set sample.kinds to [cot, pot]",
+    "disagreement": "chains of thought and programs answer differently throughout: look at the verdicts of both kinds",
     "overlong": "raise filter.max_tokens",
     "contaminated": "all problems are near an evaluation split: check the splits, or set filter.decontaminate to []",
     "not_verified": "run verify first",
@@ -33,31 +41,39 @@ def keep(
     config: FilterConfig = FilterConfig(),  # noqa: B008 - frozen
     *,
     contaminated: Mapping[str, str] | None = None,
+    sandbox: SandboxConfig | None = None,
 ) -> tuple[list[Rationale], list[Drop]]:
     """Return the rationales that are kept, in order, and one `Drop` for each of the others.
 
     Args:
         rationales: Verified ones; for `keep: all` a verdict is not needed.
-        contaminated: Problem id -> what was found, from `families.contaminated`.
+        contaminated: Problem id -> what was found, from `contamination.contaminated`.
+        sandbox: How programs are read for `dedup: renamed`.
 
     Source: Li et al. 2023 (SCoTD), arXiv:2306.14050, section 3 (labelled setting: samples with a wrong label are
         discarded; unlabelled setting: none is; no de-duplication in either).
     Differs: samples cut at `max_tokens`, and those of contaminated problems, are dropped too; the paper is silent.
     """
-    kept: list[Rationale] = []
-    drops: list[Drop] = []
-    seen: set[tuple[str, str, str]] = set()
-    for rationale in rationales:
-        fault = _fault(rationale, config, contaminated or {})
-        if not fault and config.dedup == "exact":
-            key = (rationale.problem_id, rationale.kind, " ".join(rationale.text.split()))
-            fault = ("duplicate", "the same text was kept already") if key in seen else None
-            seen.add(key)
-        if fault:
-            drops.append(Drop(stage="filter", id=rationale.id, reason=fault[0], detail=shorten(fault[1])))
-        else:
-            kept.append(rationale)
+    rows = list(rationales)
+    faults = [_fault(rationale, config, contaminated or {}) for rationale in rows]
+    if config.keep in ("majority", "agreement"):
+        faults = _outvoted(rows, faults, both=config.keep == "agreement")
+    if config.dedup_rules:
+        faults = _repeated(rows, faults, config, sandbox)
+    kept = [rationale for rationale, fault in zip(rows, faults, strict=True) if fault is None]
+    drops = [
+        Drop(stage="filter", id=rationale.id, reason=fault[0], detail=shorten(fault[1]))
+        for rationale, fault in zip(rows, faults, strict=True)
+        if fault is not None
+    ]
     return kept, drops
+
+
+def voters(
+    rationales: Iterable[Rationale], config: FilterConfig, contaminated: Mapping[str, str] | None = None
+) -> list[Rationale]:
+    """Return the rationales whose answers count for a majority: those that nothing but their answer rules out."""
+    return [rationale for rationale in rationales if _fault(rationale, config, contaminated or {}) is None]
 
 
 def require_kept(kept: Sequence[Rationale], drops: Sequence[Drop], where: str = "filter") -> None:
@@ -71,7 +87,29 @@ def require_kept(kept: Sequence[Rationale], drops: Sequence[Drop], where: str = 
     raise DataError(message)
 
 
-def _fault(rationale: Rationale, config: FilterConfig, tainted: Mapping[str, str]) -> tuple[str, str] | None:
+def _outvoted(rows: Sequence[Rationale], faults: Sequence[Fault | None], *, both: bool) -> list[Fault | None]:
+    """Rule out what most rationales of a problem, of those that are not ruled out yet, do not say."""
+    found = opinions(row for row, fault in zip(rows, faults, strict=True) if fault is None)
+    return [fault or dissent(row, found, both=both) for row, fault in zip(rows, faults, strict=True)]
+
+
+def _repeated(
+    rows: Sequence[Rationale], faults: Sequence[Fault | None], config: FilterConfig, sandbox: SandboxConfig | None
+) -> list[Fault | None]:
+    """Rule out all but the first of those that are the same by the rule of their kind."""
+    left = [row for row, fault in zip(rows, faults, strict=True) if fault is None]
+    by_id = dict(zip((row.id for row in left), keys(left, config.dedup_rules, sandbox), strict=True))
+    seen: set[tuple[str, ...]] = set()
+    found: list[Fault | None] = []
+    for row, fault in zip(rows, faults, strict=True):
+        key = by_id.get(row.id) if fault is None else None
+        found.append(REASONS[config.dedup_rules[row.kind]] if key in seen and key is not None else fault)
+        if key is not None:
+            seen.add(key)
+    return found
+
+
+def _fault(rationale: Rationale, config: FilterConfig, tainted: Mapping[str, str]) -> Fault | None:
     """Return (reason, detail) for the first thing that rules a rationale out, or `None`."""
     if not rationale.text.strip():
         return rationale.finish if rationale.finish in ("refused", "error") else "empty", rationale.reason or "no text"
@@ -85,9 +123,9 @@ def _fault(rationale: Rationale, config: FilterConfig, tainted: Mapping[str, str
     return _judged(rationale, config)
 
 
-def _judged(rationale: Rationale, config: FilterConfig) -> tuple[str, str] | None:
+def _judged(rationale: Rationale, config: FilterConfig) -> Fault | None:
     verdict = rationale.verdict
-    if config.keep == "all":
+    if config.keep in ("all", "majority", "agreement"):
         return None
     if verdict is None:
         return "not_verified", f"keep is {config.keep!r} and there is no verdict"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from decimal import Decimal
 
 from potstill.rationales.answers import Answer, equal, normalise
@@ -91,7 +92,11 @@ def _unwrapped(text: str, kind: str | None) -> str:
 def _number(text: str, kind: str | None, wanted: Wanted) -> Answer | None:
     if parse_number(text) is None and re.search("[A-Za-z]", text):
         return _said(text, kind, wanted)
-    return normalise(text, "number")
+    answer = normalise(text, "number")
+    if answer is not None and "/" in answer.text and _FLOAT.fullmatch(text):
+        # As a fraction it would no longer be seen to be a float, which equals its exact value and its roundings.
+        return replace(answer, text=text)
+    return answer
 
 
 def _said(text: str, kind: str | None, wanted: Wanted) -> Answer | None:
