@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from potstill.streams import Stream, collect, map_concurrent, stream
+from potstill.streams import Stream, collect, map_concurrent, map_ordered, stream
 
 
 async def test_map_concurrent_yields_every_result_with_a_bounded_number_in_flight():
@@ -110,3 +110,37 @@ def test_a_plain_loop_raises_what_the_source_raised():
 
     with pytest.raises(KeyError, match="inside"):
         list(Stream(broken))
+
+
+async def test_ordered_results_come_in_the_order_of_the_items():
+    """The last may finish first: it waits for its turn, and no more than `limit` run."""
+    running = peak = 0
+
+    async def slow_first(item):
+        nonlocal running, peak
+        running += 1
+        peak = max(peak, running)
+        for _ in range(10 - item):
+            await asyncio.sleep(0)
+        running -= 1
+        return item
+
+    assert [item async for item in map_ordered(slow_first, range(10), 3)] == list(range(10))
+    assert peak == 3
+
+
+async def test_ordered_items_are_pulled_after_what_came_before_was_consumed():
+    """The source may look at what the consumer did with the results."""
+    done = []
+
+    def source():
+        for item in range(4):
+            assert len(done) >= item - 1
+            yield item
+
+    async def same(item):
+        return item
+
+    async for item in map_ordered(same, source(), 2):
+        done.append(item)
+    assert done == [0, 1, 2, 3]

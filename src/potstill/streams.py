@@ -51,6 +51,26 @@ async def map_concurrent(
         await tasks.cancel()
 
 
+async def map_ordered(fn: Callable[[T], Awaitable[U]], items: Iterable[T], limit: int) -> AsyncIterator[U]:
+    """Yield `await fn(item)` in the order of the items, with at most `limit` in flight.
+
+    An item is pulled only when there is room, after everything yielded before has been consumed: `items` may look at
+    what the consumer did with it. Leaving early, or an exception of `fn`, cancels and awaits what is in flight.
+    """
+    running: deque[asyncio.Future[U]] = deque()
+    try:
+        for item in items:
+            running.append(asyncio.ensure_future(fn(item)))
+            if len(running) >= limit:
+                yield await running.popleft()
+        while running:
+            yield await running.popleft()
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
 class _Tasks(Generic[U]):
     """Running tasks and those that have finished; O(1) per task, where `asyncio.wait` is O(running)."""
 

@@ -1,0 +1,1 @@
+"""New problems: the search over instructions, and what it is compared with."""

@@ -1,0 +1,61 @@
+"""Deterministic gates: what is refused before anything is scored, so that a broken text cannot win by being complex.
+
+A gate returns a short reason, which is counted, or nothing. These look at the surface of a text only: they cannot see
+that a request contradicts itself or asks for what nobody can know.
+
+Source: Evol-Instruct's elimination of copied template words and texts without new information, WizardLM, Xu et al.
+2023, arXiv:2304.12244. Differs: no model is asked, and every reason is counted by itself.
+"""
+
+from __future__ import annotations
+
+import re
+
+TALK = re.compile(
+    r"#\s*(?:given|rewritten|created)\s+prompt|\b(?:given|rewritten) prompt\b|^\s*(?:sure|certainly|here is|here's)\b",
+    re.IGNORECASE,
+)
+DANGLING = re.compile(
+    r"\b(?:(?:figure|table|text|passage|image|code|list|data) (?:below|above)|(?:following|attached) "
+    r"(?:figure|table|text|passage|image|code|list|file|data)|see (?:below|above)|attached)\b[^:]*(?P<data>:?)",
+    re.IGNORECASE,
+)
+ENDS = (".", "?", "!", '"', "'", ")", "]", "}", "`", "|", "。", "？", "！", ":")
+WORD = re.compile(r"\w+")
+
+
+def surface_gate(
+    text: str, parent: str, root: str, *, max_growth: float = 4.0, free_words: int = 40, min_new: int = 2
+) -> str:
+    """Return why `text` is refused as a rewrite of `parent`; empty: it passes.
+
+    Args:
+        max_growth: Words allowed, as a multiple of the root's, beyond `free_words`.
+        min_new: Word trigrams that the parent does not have; fewer make a near-copy.
+    """
+    if not text.strip():
+        return "empty"
+    if TALK.search(text):
+        return "talks_of_rewriting"
+    if is_cut_off(text):
+        return "cut_off"
+    if any(not found["data"] for found in DANGLING.finditer(text)):
+        return "not_self_contained"
+    if len(WORD.findall(text)) > max_growth * len(WORD.findall(root)) + free_words:
+        return "too_long"
+    if len(trigrams(text) - trigrams(parent)) < min_new:
+        return "near_copy"
+    return ""
+
+
+def is_cut_off(text: str) -> bool:
+    """Whether the text stops in the middle: no closing mark at its end, or a bracket or quote left open."""
+    text = text.rstrip()
+    is_open = any(text.count(left) != text.count(right) for left, right in ("()", "[]", "{}"))
+    return is_open or text.count('"') % 2 == 1 or not text.endswith(ENDS)
+
+
+def trigrams(text: str) -> set[tuple[str, ...]]:
+    """Return the text's runs of three words, lower case; of a shorter text the text itself."""
+    words = WORD.findall(text.lower())
+    return {tuple(words[at : at + 3]) for at in range(max(1, len(words) - 2))}
