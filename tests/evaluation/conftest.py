@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from potstill.ensembles import assemble
 from potstill.evaluation.scoring import score_run
 from potstill.files import write_records
 from potstill.recipe import EvaluateConfig, dump_recipe, parse_recipe
@@ -158,6 +159,122 @@ class MadeRun:
             },
         }
         (self.folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+
+
+MIXED_SKILL = {
+    "untrained": {"cot": (0.02, 0.02)},
+    "scotd": {"cot": (0.62, 0.28)},
+    "pot": {"pot": (0.58, 0.55)},
+    "mixed": {"cot": (0.6, 0.3), "pot": (0.56, 0.5)},
+    "teacher": {"cot": (0.9, 0.9)},
+}
+"""System -> kind -> how often right, on small and on large numbers."""
+MIXED_RECIPE = """
+method: mixed_distillation
+n_seeds: {seeds}
+problems: {{splits: {{train: {{source: miniature}}, test: {{source: miniature}}}}}}
+teachers: {{base_url: miniature, model: miniature-teacher, n: 12}}
+sample: {{n: 12}}
+infer: {{splits: [test, ood], paths: {{cot: 2, pot: 2}}}}
+evaluate: {{splits: [test, ood], curve: [2, 4], bootstrap: 100}}
+arms:
+  untrained: {{train: null}}
+  scotd: {{mix: {{kinds: [cot]}}, infer: {{paths: {{cot: 4}}}}}}
+  pot: {{mix: {{kinds: [pot]}}, infer: {{paths: {{pot: 4}}}}}}
+  mixed: {{}}
+  ensemble: {{ensemble: {{scotd: {{cot: 2}}, pot: {{pot: 2}}}}}}
+report: {{title: Two skills}}
+"""
+FAILURES = ("timeout", "error", "no_answer")
+
+
+class MixedRun(MadeRun):
+    """A run of Mixed Distillation: a student of two skills, students of one, and their ensemble."""
+
+    def write(self) -> Path:
+        """Write all files and return the folder."""
+        self.tested = [problem for problem in self.tested if problem.split != "contrast"]
+        write_records(self.folder / "problems.jsonl", [*self.train, *self.tested])
+        self._write_rationales()
+        systems: dict[str, dict[int | None, list[Rationale]]] = {}
+        for name in MIXED_SKILL:
+            for seed in range(self.seeds if name in ("scotd", "pot", "mixed") else 1):
+                job = f"{name}.seed{seed}" if name in ("scotd", "pot", "mixed") and self.seeds > 1 else name
+                systems.setdefault(name, {})[seed if name != "teacher" else None] = self._write_predictions(name, job)
+        self._write_scores(systems)
+        return self.folder
+
+    def _problem(self, name: str, split: str) -> Problem:
+        return replace(super()._problem(name, split), meta={"has_large": self.random.random() < 0.4, "n_moves": 3})
+
+    def _write_rationales(self) -> None:
+        kinds = [(problem, kind) for problem in self.train for kind in ("cot", "pot")]
+        drawn = (Status.CORRECT,) * 6 + (Status.WRONG,) * 3
+        rows = [
+            self._path(problem, "miniature-teacher", kind, index, self.random.choice((*drawn, self._failed(kind))))
+            for problem, kind in kinds for index in range(self.per_problem)
+        ]  # fmt: skip
+        verdicts = [row.verdict for row in rows if row.verdict is not None]
+        write_records(self.folder / "rationales.jsonl", rows)
+        write_records(self.folder / "verdicts.jsonl", verdicts)
+        drops = [Drop(stage="filter", id=v.rationale_id, reason=v.status.lower()) for v in verdicts if not v.correct]
+        write_records(self.folder / "dropped.jsonl", drops)
+
+    @staticmethod
+    def _failed(kind: str) -> Status:
+        return Status.PROGRAM_FAILED if kind == "pot" else Status.NO_ANSWER
+
+    def _path(self, problem: Problem, author: str, kind: str, index: int, status: Status) -> Rationale:
+        row = self._rationale(problem, f"{author}-{kind}", index, kind, status)
+        verdict = row.verdict
+        assert verdict is not None
+        if kind == "pot":
+            body = f"    jars = {index + 20}\n    if 3 < jars & 7 <= 9:\n        jars -= 1\n    return jars"
+            text = f"def solution():\n{body}"
+            reason = self.random.choice(FAILURES) if status is Status.PROGRAM_FAILED else ""
+            answer = None if status is Status.PROGRAM_FAILED else verdict.answer
+            row = replace(row, text=text, verdict=replace(verdict, reason=reason, answer=answer))
+        return replace(row, author=author)
+
+    def _write_predictions(self, name: str, job: str) -> list[Rationale]:
+        rows = []
+        for problem in self.tested:
+            for kind, skill in MIXED_SKILL[name].items():
+                count = 4 // len(MIXED_SKILL[name]) if name in ("scotd", "pot", "mixed") else 0
+                for index in range(count + 1):
+                    rows.append(self._drawn(problem, name, kind, index, skill[bool(problem.meta["has_large"])]))
+        write_records(self.folder / f"predictions/{job}.jsonl", rows)
+        write_records(self.folder / f"verdicts/{job}.jsonl", [row.verdict for row in rows if row.verdict is not None])
+        return rows
+
+    def _drawn(self, problem: Problem, name: str, kind: str, index: int, skill: float) -> Rationale:
+        is_right = self.random.random() < skill
+        failed = self._failed(kind) if self.random.random() < 0.3 else Status.WRONG
+        row = self._path(problem, name, kind, index, Status.CORRECT if is_right else failed)
+        meta = {"path": "sampled" if index else "greedy"}
+        if not index and name == "mixed":
+            meta["prefix_logprob"] = -self.random.random() / (1 + (kind == "pot") * int(problem.meta["has_large"]))
+        return replace(row, meta=meta)
+
+    def _write_scores(self, systems: dict[str, dict[int | None, list[Rationale]]]) -> None:
+        recipe = parse_recipe(MIXED_RECIPE.format(seeds=self.seeds))
+        members = recipe.arms["ensemble"].ensemble
+        systems["ensemble"] = assemble("ensemble", members, systems)
+        method = recipe.method
+        scores, comparisons = score_run(systems, self.tested, recipe.evaluate, method=method, voting=("ensemble",))
+        rows = {"scores": [to_dict(s) for s in scores], "comparisons": [to_dict(c) for c in comparisons]}
+        (self.folder / "scores.json").write_text(json.dumps(rows), encoding="utf-8")
+        (self.folder / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
+
+
+@pytest.fixture
+def mixed_run(tmp_path: Path) -> Callable[..., Path]:
+    """A factory: `mixed_run(seeds=2)` writes a run of a student of two skills and returns its path."""
+
+    def make(*, train: int = 8, test: int = 60, per_problem: int = 6, seeds: int = 1) -> Path:
+        return MixedRun(tmp_path / "run", train=train, test=test, per_problem=per_problem, seeds=seeds).write()
+
+    return make
 
 
 @pytest.fixture

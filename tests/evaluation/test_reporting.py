@@ -32,7 +32,7 @@ ALLOWED_TAGS = frozenset(
         r"\w+",
         """html head meta title style body a header main footer section article nav h1 h2 h3 h4 p span small div
         dl dt dd figure figcaption ul li b table thead tbody tr th td details summary pre
-        svg desc g line rect circle polyline polygon text""",
+        code svg desc g line rect circle polyline polygon text tspan""",
     )
 )
 
@@ -92,9 +92,10 @@ def test_the_headline_is_the_scored_difference(made_run):
     assert f'<p class="effect">{100 * pair.difference:+.1f}<small>points</small></p>' in page
 
 
-def test_every_row_of_the_scores_is_in_the_report(made_run):
+@pytest.mark.parametrize("kind", ["made_run", "mixed_run"])
+def test_every_row_of_the_scores_is_in_the_report(request, kind):
     """Nothing scored is left out of the table, and the interval stands beside it."""
-    folder = made_run(seeds=2)
+    folder = request.getfixturevalue(kind)(seeds=2)
     page = report(folder).read_text()
     for row in json.loads((folder / "scores.json").read_text())["scores"]:
         if row["seed"] is None:
@@ -102,9 +103,10 @@ def test_every_row_of_the_scores_is_in_the_report(made_run):
             assert f"[{100 * row['low']:.1f}, {100 * row['high']:.1f}]" in page
 
 
-def test_the_page_asks_nothing_of_anywhere(made_run):
+@pytest.mark.parametrize("kind", ["made_run", "mixed_run"])
+def test_the_page_asks_nothing_of_anywhere(request, kind):
     """No script, no link out, no image, no font, and a policy that would forbid them."""
-    page = report(made_run()).read_text()
+    page = report(request.getfixturevalue(kind)()).read_text()
     reader = read(page)
     assert reader.tags <= ALLOWED_TAGS
     assert "default-src 'none'" in page
@@ -199,3 +201,38 @@ def test_secrets_in_headers_are_not_shown(made_run):
     assert "abc123" in text
     (folder / "recipe.yaml").write_text(text)
     assert "abc123" not in report(folder).read_text()
+
+
+def test_a_run_of_mixed_distillation_opens_with_mixed_against_the_ensemble(mixed_run):
+    """By vote, with the number of paths; every system is first shown by its vote where it has one."""
+    folder = mixed_run()
+    facts = gather(folder)
+    pair = headline(facts)
+    assert (pair.a, pair.b, pair.split, pair.path) == ("mixed", "ensemble", "test", "vote")
+    page = report(folder).read_text()
+    assert "potstill · Mixed Distillation" in page
+    assert "<h2>Mixed against ensemble</h2>" in page
+    assert "by a vote over 4 paths each; an ensemble of two students with one skill each" in page
+    assert "SCoTD, N = 12 (vote): " in page
+    assert re.findall(r'<section id="(\w+)"', page) == [
+        "headline", "funnel", "teacher", "skills", "ways", "accuracy", "students", "pairs", "scores", "cost", "run",
+        "repeat",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["problems.jsonl", "recipe.yaml", "predictions/mixed.jsonl", "verdicts/pot.jsonl"])
+def test_a_mixed_run_may_lack_any_one_file(mixed_run, name):
+    """The page is made of what is there."""
+    folder = mixed_run()
+    (folder / name).unlink()
+    read(report(folder).read_text())
+
+
+def test_a_program_that_a_model_wrote_is_text(mixed_run):
+    """Markup inside a program is shown, not interpreted."""
+    folder = mixed_run()
+    for path in (folder / "predictions/mixed.jsonl", folder / "rationales.jsonl"):
+        path.write_text(path.read_text().replace("return jars", "return '</code></pre><script>alert(1)</script>'"))
+    page = report(folder).read_text()
+    assert read(page).tags <= ALLOWED_TAGS
+    assert "&lt;/code&gt;&lt;/pre&gt;&lt;script&gt;" in page

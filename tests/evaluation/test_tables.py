@@ -1,6 +1,8 @@
 """Scores as text."""
 
-from potstill.evaluation.tables import MINIATURE_NOTE, in_order, markdown_table, p_value, signed, terminal_table
+from dataclasses import replace
+
+from potstill.evaluation.tables import MINIATURE_NOTE, in_order, markdown_table, p_value, signed, terminal_table, voters
 from potstill.records import Comparison, Score
 
 
@@ -65,6 +67,35 @@ def test_a_name_cannot_break_a_markdown_row():
 def test_systems_stand_in_the_order_of_a_papers_table():
     """Known ones first, the teacher last, others between in their own order."""
     assert in_order(["teacher", "mine", "scotd", "untrained"]) == ["untrained", "scotd", "mine", "teacher"]
+    known = ["untrained", "answer_only", "cot_n1", "cot_n5", "scotd", "pot", "mixture", "mixed", "ensemble", "teacher"]
+    assert in_order(reversed(known)) == known
+
+
+def test_a_system_of_many_paths_is_named_once():
+    """Its paths stand in one order, whatever their order in the scores."""
+    paths = ("vote", "agreed", "pot", "cot", "oracle", "routed")
+    lines = terminal_table([row("mixed", path=path) for path in paths] + [row("ensemble", path="vote")]).splitlines()
+    assert [line.split()[:2] for line in lines[1:3]] == [["mixed", "cot"], ["pot", "50.0"]]
+    assert [line[10:].split()[0] for line in lines[1:8]] == ["cot", "pot", "routed", "vote", "oracle", "agreed", "vote"]
+    assert "oracle: either greedy path is right, a bound" in lines[-1]
+
+
+def test_votes_by_number_of_paths_stand_apart_on_the_first_split():
+    """In order of the number, not of its digits, and in no column of the main table."""
+    scores = [row("mixed", path="vote", metric=f"accuracy_at_{k}", split=s) for s in ("ood", "test") for k in (20, 4)]
+    text = terminal_table([row("mixed", path="vote"), *scores], width=100)
+    main, curve, _ = text.split("\n\n")
+    assert main.splitlines()[0].split() == ["test,", "n", "300"]
+    assert curve.splitlines()[0].split(",")[1:] == [" 4 paths", " n 300  test", " 20 paths", " n 300"]
+    assert [voters(name) for name in ("accuracy_at_20", "accuracy")] == [20, None]
+
+
+def test_a_long_list_of_comparisons_is_cut_and_says_so():
+    """Accuracy on the first split, and how many more there are."""
+    pairs = [replace(PAIR, split=split, b=f"b{at}") for at in range(9) for split in ("test", "ood", "contrast")]
+    lines = terminal_table([], pairs).splitlines()
+    assert sum(line.startswith("scotd - b") for line in lines) == 9
+    assert "and 18 more on other splits and metrics, in scores.json and the report" in lines
 
 
 def test_numbers_are_spelled_as_papers_spell_them():

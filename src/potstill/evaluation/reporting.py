@@ -15,14 +15,16 @@ from string import Template
 import yaml
 
 from potstill.evaluation import tables
-from potstill.evaluation.page import excerpts, listings, naming, sections
+from potstill.evaluation.page import excerpts, listings, naming, sections, two_skills
 from potstill.evaluation.page.gathering import Facts, gather, read_recipe
 from potstill.evaluation.page.markup import Child, Html, element, join, text
 from potstill.evaluation.page.redaction import public
 from potstill.files import write_atomic
 from potstill.records import Comparison
 
-METHODS = {"scotd": "Symbolic Chain-of-Thought Distillation"}
+METHODS = {"scotd": "Symbolic Chain-of-Thought Distillation", "mixed_distillation": "Mixed Distillation"}
+BASELINES = {"mixed_distillation": "ensemble"}
+"""Method -> the system that its own is measured against on top of the page; absent: answer_only."""
 
 
 def report(run_dir: str | Path, out: str | Path | None = None) -> Path:
@@ -56,24 +58,30 @@ def render(facts: Facts) -> str:
 
 
 def headline(facts: Facts) -> Comparison | None:
-    """Return the comparison that opens the page: the method against answers only, on the test split, else the first."""
-    main = naming.main_system(facts)
+    """Return the comparison that opens the page: the method against its baseline, on the test split, else the first.
+
+    The baseline is a student of the answers alone and, of Mixed Distillation, the ensemble of single-skill students.
+    """
+    main, method = naming.main_system(facts), str(facts.recipe.get("method") or "")
     rows = [pair for pair in facts.comparisons if pair.metric == "accuracy"]
     wanted = [pair for pair in rows if (pair.a, pair.split) == (main, "test")]
-    by_name = [pair for pair in wanted if pair.b == "answer_only" and pair.path != "vote"]
+    by_name = [pair for pair in wanted if pair.b == BASELINES.get(method, "answer_only")]
+    by_name.sort(key=lambda pair: pair.path != naming.main_path(facts))
     return next(iter([*by_name, *wanted, *rows]), None)
 
 
 def _sections(facts: Facts) -> list[Html | None]:
     shown = _examples_wanted(facts.folder)
+    contrasted = shown - shown // 2 + 1 if shown else 0
     recipe = yaml.safe_dump(public(facts.recipe), sort_keys=False, allow_unicode=True) if facts.recipe else ""
     return [
         _hero(facts),
         sections.funnel(facts),
         excerpts.teacher_examples(facts),
+        *two_skills.sections_of(facts, contrasted),
         sections.accuracy(facts),
         sections.against_n(facts),
-        excerpts.student_examples(facts, shown - shown // 2 + 1 if shown else 0),
+        excerpts.student_examples(facts, contrasted),
         listings.comparisons(facts),
         listings.score_table(facts),
         sections.training(facts),
@@ -138,7 +146,8 @@ def _effect(facts: Facts, pair: Comparison) -> list[Html]:
 
 
 def _claim_title(facts: Facts, pair: Comparison) -> str:
-    return f"{naming.system_words(facts, pair.a)} against {naming.system_words(facts, pair.b)}"
+    a, b = (naming.system_words(facts, name) for name in (pair.a, pair.b))
+    return f"{a[:1].upper()}{a[1:]} against {b}"
 
 
 def _claim(facts: Facts, pair: Comparison) -> str:
@@ -157,7 +166,12 @@ def _claim(facts: Facts, pair: Comparison) -> str:
         verdict = "The interval excludes zero."
     if a is None or b is None:
         return verdict
-    return f"{names[0]} gets {_percent(a)} right; {names[1][:1].lower()}{names[1][1:]} {_percent(b)}. {verdict}"
+    how = ""
+    if pair.path == "vote":
+        counts = {naming.votes_of(facts, name) for name in (pair.a, pair.b)}
+        count = counts.pop() if len(counts) == 1 else None
+        how = f" by a vote over {count} paths each" if count else " by vote"
+    return f"{names[0]} gets {_percent(a)} right{how}; {names[1][:1].lower()}{names[1][1:]} {_percent(b)}. {verdict}"
 
 
 def _description(facts: Facts, name: str) -> str:
@@ -165,6 +179,11 @@ def _description(facts: Facts, name: str) -> str:
     if samples is not None:
         return f"A student trained on {samples} sampled rationale{'s' if samples > 1 else ''} per problem"
     known = {
+        "mixed": "One student trained on chains of thought and programs",
+        "mixed_distillation": "One student trained on chains of thought and programs",
+        "mixture": "The same student trained on both under one token mean",
+        "pot": "A student trained on programs",
+        "ensemble": "An ensemble of two students with one skill each",
         "answer_only": "The same student trained on the answers alone",
         "untrained": "The student before training",
         "teacher": "The teacher",

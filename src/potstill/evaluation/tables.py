@@ -6,15 +6,23 @@ Numbers are percentages; every one stands with its interval and its n. Nothing h
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterable, Sequence
 
 from potstill.records import Comparison, Score
 
 MINIATURE_NOTE = "Miniature: a functional test of the method, not evidence for the paper."
-ORDER = ("untrained", "answer_only", "cot_n1", "cot_n5", "scotd", "teacher")
+ORDER = (
+    "untrained", "answer_only", "answer_only_matched", "cot_n1", "cot_n5", "scotd", "pot", "mixture", "mixed",
+    "mixed_distillation", "ensemble", "teacher",
+)  # fmt: skip
 """Systems as a reader expects them; others keep their order, before the teacher."""
+PATHS = ("answer", "cot", "pot", "routed", "vote", "oracle", "agreed")
+"""Paths in the order in which a system's rows stand."""
 SPLITS = ("test", "ood", "contrast")
+MOST_COMPARISONS = 24
+"""Longer lists of comparisons show the first split's accuracy only, and say how many are left out."""
 Row = tuple[str, str]
 Column = tuple[str, str]
 
@@ -24,13 +32,17 @@ def terminal_table(
 ) -> str:
     """Return the scores over all seeds, and the comparisons, aligned for a terminal.
 
+    Votes at several numbers of paths are shown for the first split only.
+
     Args:
         note: A line at the end, such as `MINIATURE_NOTE`.
         width: Columns to fit into (default: the terminal's, at least 80); wider tables are broken into blocks.
     """
     rows = overall(scores)
     width = max(80, width or shutil.get_terminal_size((100, 24)).columns)
-    blocks = ["\n".join(block) for block in _score_blocks(rows, width)]
+    plain, curve = [row for row in rows if voters(row.metric) is None], [row for row in rows if voters(row.metric)]
+    curve = [row for row in curve if row.split == curve[0].split]
+    blocks = ["\n".join(block) for part in (plain, curve) for block in _score_blocks(part, width)]
     blocks += ["\n".join(_comparison_lines(list(comparisons)))]
     blocks += [_legend(rows), note]
     return "\n\n".join(block for block in blocks if block)
@@ -62,7 +74,28 @@ def overall(scores: Iterable[Score]) -> list[Score]:
     names = list(dict.fromkeys(row.system for row in rows))
     rank = {name: at for at, name in enumerate(in_order(names))}
     splits = {name: at for at, name in enumerate(dict.fromkeys([*SPLITS, *(row.split for row in rows)]))}
-    return sorted(rows, key=lambda row: (splits[row.split], row.metric, rank[row.system]))
+    return sorted(
+        rows,
+        key=lambda row: (
+            splits[row.split], voters(row.metric) is not None, voters(row.metric) or 0, row.metric, rank[row.system],
+            path_rank(row.path),
+        ),
+    )  # fmt: skip
+
+
+def voters(metric: str) -> int | None:
+    """Return K of a metric `accuracy_at_K`, the accuracy of the vote over K paths; `None` of any other.
+
+    >>> voters("accuracy_at_20")
+    20
+    """
+    found = re.fullmatch(r"accuracy_at_(\d+)", metric)
+    return int(found[1]) if found else None
+
+
+def path_rank(path: str) -> int:
+    """Return the place of a path among a system's rows."""
+    return PATHS.index(path) if path in PATHS else len(PATHS)
 
 
 def in_order(names: Iterable[str]) -> list[str]:
@@ -100,6 +133,8 @@ def p_value(p: float) -> str:
 
 def column_name(split: str, metric: str) -> str:
     """Return the heading of a split and metric."""
+    if count := voters(metric):
+        return f"{split}, {count} paths"
     return split if metric == "accuracy" else metric.replace("_", " ")
 
 
@@ -107,7 +142,7 @@ def _score_blocks(rows: Sequence[Score], width: int) -> Iterable[list[str]]:
     cells = {((row.system, row.path), (row.split, row.metric)): row for row in rows}
     names = list(dict.fromkeys(key[0] for key in cells))
     order = {name: at for at, name in enumerate(in_order(name for name, _ in names))}
-    names.sort(key=lambda name: (order[name[0]], name[1]))
+    names.sort(key=lambda name: (order[name[0]], path_rank(name[1]), name[1]))
     columns = list(dict.fromkeys(key[1] for key in cells))
     heads = {column: _heading(rows, column) for column in columns}
     left = max((len(name) for name, _ in names), default=0)
@@ -118,11 +153,12 @@ def _score_blocks(rows: Sequence[Score], width: int) -> Iterable[list[str]]:
     }
     for block in _fitting(columns, widths, width - left - path - 3):
         header = f"{'':<{left}}  {'':<{path}}" + "".join(f"  {heads[c]:>{widths[c]}}" for c in block)
-        lines = [header.rstrip()]
+        lines, above = [header.rstrip()], ""
         for name in names:
             texts = "".join(f"  {_cell(cells.get((name, c)), rows):>{widths[c]}}" for c in block)
             if texts.strip():
-                lines.append(f"{name[0]:<{left}}  {name[1]:<{path}}{texts}".rstrip())
+                lines.append(f"{'' if name[0] == above else name[0]:<{left}}  {name[1]:<{path}}{texts}".rstrip())
+                above = name[0]
         yield lines
 
 
@@ -154,6 +190,9 @@ def _cell(row: Score | None, rows: Sequence[Score]) -> str:
 
 
 def _comparison_lines(comparisons: Sequence[Comparison]) -> list[str]:
+    shown = comparisons
+    if len(comparisons) > MOST_COMPARISONS:
+        shown = [pair for pair in comparisons if (pair.split, pair.metric) == (comparisons[0].split, "accuracy")]
     table = [
         (
             f"{pair.a} - {pair.b}",
@@ -164,26 +203,34 @@ def _comparison_lines(comparisons: Sequence[Comparison]) -> list[str]:
             f"p {p_value(pair.p)}",
             f"n {pair.n}",
         )
-        for pair in comparisons
+        for pair in shown
     ]
     if not table:
         return []
     widths = [max(len(row[at]) for row in table) for at in range(7)]
     lefts = (True, True, True, False, False, True, False)
-    return [
+    left_out = len(comparisons) - len(shown)
+    more = [f"and {left_out} more on other splits and metrics, in scores.json and the report"] if left_out else []
+    lines = [
         "  ".join(
             f"{text:<{size}}" if is_left else f"{text:>{size}}"
             for text, size, is_left in zip(row, widths, lefts, strict=True)
         ).rstrip()
         for row in table
     ]
+    return [*lines, *more]
 
 
 def _legend(rows: Sequence[Score]) -> str:
     seeds = max((int(row.meta.get("seeds", 1)) for row in rows), default=1)
-    unscored = sum(row.n_unscored for row in rows)
+    unscored = sum(row.n_unscored for row in rows if row.path != "agreed")
     parts = ["Percent right with 95 % intervals; differences in points, paired on the same problems"]
     parts.append(f"{seeds} seeds" if seeds > 1 else "1 seed: intervals cover the drawn problems, not the training seed")
+    paths = {row.path for row in rows}
+    if "oracle" in paths:
+        parts.append("oracle: either greedy path is right, a bound")
+    if "agreed" in paths:
+        parts.append("agreed: where both give one answer, n of them")
     if unscored:
         parts.append(f"{unscored} unscored, in no mean")
     return "; ".join(parts) + "."

@@ -17,6 +17,7 @@ from potstill.evaluation.page.charts import (
     interval_cell,
     line_chart,
     nice_ticks,
+    share_chart,
     spread,
 )
 
@@ -119,3 +120,24 @@ def test_ticks_are_round_numbers_that_span_the_values(values, ticks):
 def test_an_axis_without_extent_places_in_the_middle():
     """One single N must not divide by zero."""
     assert Axis(5, 5, 0, 100, log=True).at(5) == 50
+
+
+def test_a_group_of_bars_has_a_heading_and_a_bar_may_have_a_note():
+    """The heading pushes the bars below it down; both are in the words."""
+    svg = parse(bar_chart([Bar("a", 0.5, 0.4, 0.6, note="vote"), Bar("b", 0.5, 0.4, 0.6, heading="Group")], "T"))
+    first, second = (float(rect.get("y")) for rect in svg.iter("rect"))
+    assert second - first == 32 + 24
+    assert svg.find("desc").text.startswith("a (vote): 50.0 % (interval 40.0 to 60.0); Group: b: 50.0 %")
+    assert [text.text for text in svg.iter("text") if text.get("class") == "heading"] == ["Group"]
+
+
+def test_shares_fill_the_width_whatever_the_totals():
+    """Each bar is cut into shares of its own total."""
+    rows = [
+        ("few", [Part("CoT", 1, "cot"), Part("PoT", 1, "pot")]),
+        ("many", [Part("CoT", 900, "cot"), Part("PoT", 300, "pot")]),
+    ]
+    svg = parse(share_chart(rows, "T"))
+    widths = [float(rect.get("width")) for rect in svg.iter("rect")]
+    assert widths == pytest.approx([199.2, 200, 299.2, 100])
+    assert svg.find("desc").text == "few: CoT 50 %, PoT 50 %; many: CoT 75 %, PoT 25 %"

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from potstill.errors import DataError
-from potstill.evaluation.page.gathering import before_and_after, gather, is_miniature, jobs_of, rows_of
+from potstill.evaluation.page.gathering import gather, is_miniature, rows_of
 
 
 def test_the_funnel_counts_every_rationale_once(made_run):
@@ -17,8 +17,9 @@ def test_the_funnel_counts_every_rationale_once(made_run):
     assert flow.statuses.total() == 72
     assert flow.kept == flow.statuses["CORRECT"]
     assert flow.finishes.total() == 72
+    assert list(flow.kinds) == ["cot"]
     assert flow.tokens["completion_tokens"] == 72 * 42
-    assert flow.trained["scotd"] == {"examples": 72, "problems": 12}
+    assert flow.trained["scotd"] == {"examples": 72, "problems": 12, "cot": 72}
 
 
 def test_examples_pair_a_kept_rationale_with_a_rejected_one(made_run):
@@ -28,27 +29,21 @@ def test_examples_pair_a_kept_rationale_with_a_rejected_one(made_run):
     assert [[text.status == "CORRECT" for text in case.texts] for case in cases] == [[True, False]] * 2
 
 
-def test_before_and_after_count_every_problem_scored_in_both(made_run):
-    """Gained, lost, still right and still wrong add up to the test split."""
-    folder = made_run(test=60)
-    counts, cases = before_and_after(folder, "untrained", "scotd", 4)
-    assert counts.total() == 60
-    assert counts["gained"] > 20
-    assert {case.heading for case in cases} <= {"gained", "lost", "still wrong"}
-    assert [text.author for text in cases[0].texts] == ["untrained", "scotd"]
+def test_the_funnel_is_counted_per_kind(mixed_run):
+    """Programs and chains of thought apart, with the reasons of the verdicts; together they are everything."""
+    flow = gather(mixed_run(train=8, per_problem=6)).funnel
+    assert {kind: of.sampled for kind, of in flow.kinds.items()} == {"cot": 48, "pot": 48}
+    assert (flow.sampled, flow.statuses.total()) == (96, 96)
+    assert flow.kinds["cot"].statuses["PROGRAM_FAILED"] == flow.kinds["pot"].statuses["NO_ANSWER"] == 0
+    failed = {reason for status, reason in flow.kinds["pot"].reasons if status == "PROGRAM_FAILED"}
+    assert failed <= {"timeout", "error", "no_answer"}
+    assert flow.kept == flow.statuses["CORRECT"]
 
 
-def test_before_and_after_needs_both_systems(made_run):
-    """Without one there is nothing to compare."""
-    assert before_and_after(made_run(), "untrained", "nobody", 4) == ({}, [])
-
-
-def test_jobs_of_a_system_are_its_seeds_in_order(made_run):
-    """`scotd` and `scotd.seed1` are jobs of scotd; `scotd_matched` is another system."""
-    folder = made_run(seeds=2)
-    (folder / "predictions/scotd_matched.jsonl").write_text("")
-    assert jobs_of(folder, "scotd") == ["scotd.seed0", "scotd.seed1"]
-    assert jobs_of(folder, "untrained") == ["untrained"]
+def test_examples_are_of_each_kind_in_turn(mixed_run):
+    """A chain of thought beside a chain of thought, a program beside a program."""
+    cases = gather(mixed_run(), examples=4).cases
+    assert [{text.kind for text in case.texts} for case in cases] == [{"cot"}, {"pot"}]
 
 
 def test_a_torn_last_line_is_left_out_and_left_alone(tmp_path):

@@ -1,4 +1,4 @@
-"""Charts as inline SVG: bars, lines with error bars, a funnel, intervals in a table cell.
+"""Charts as inline SVG: bars, lines with error bars, a funnel, shares, intervals in a table cell.
 
 Colours and fonts are classes of the page's style sheet, so charts follow light, dark and print. Each chart has a title
 and a description in words. All are 400 units wide and drawn for a phone first; a page shows them side by side.
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from potstill.evaluation.page.markup import Html, element
+from potstill.evaluation.page.markup import Child, Html, element
 
 WIDTH = 400
 
@@ -26,6 +26,10 @@ class Bar:
     high: float | None
     tone: str = "other"
     hint: str = ""
+    note: str = ""
+    """A word or two after the label, in small print."""
+    heading: str = ""
+    """A line above the bar, where a group of bars begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +79,29 @@ class Axis:
         return round(self.start + share * (self.end - self.start), 2)
 
 
-def bar_chart(bars: Sequence[Bar], title: str, *, left: int = 112) -> Html:
+def bar_chart(bars: Sequence[Bar], title: str, *, left: int = 112, step: int = 32) -> Html:
     """Return horizontal bars on 0 to 100 %, each with its interval as a whisker and its value at the right."""
-    step, top = 32, 6
-    height = top + step * len(bars) + 22
+    top, above = 6, 24
+    places, y = [], float(top)
+    for bar in bars:
+        y += above if bar.heading else 0
+        places.append(y + step / 2)
+        y += step
     axis = Axis(0, 1, left, WIDTH - 48)
-    body = [_vertical_grid(axis, (0, 0.25, 0.5, 0.75, 1), top, height - 20)]
-    for at, bar in enumerate(bars):
-        body.append(_bar(bar, axis, top + step * at + step / 2))
-    words = "; ".join(
-        f"{bar.label}: {_percent(bar.value)} % (interval {_percent(bar.low)} to {_percent(bar.high)})" for bar in bars
-    )
-    return _svg(title, words, height, *body)
+    body = [_vertical_grid(axis, (0, 0.25, 0.5, 0.75, 1), top, y + 2)]
+    for bar, place in zip(bars, places, strict=True):
+        body += [_text(0, place - step / 2 - 4, bar.heading, "heading")] if bar.heading else []
+        body.append(_bar(bar, axis, place))
+    return _svg(title, _in_words(bars), y + 22, *body)
+
+
+def _in_words(bars: Sequence[Bar]) -> str:
+    said = []
+    for bar in bars:
+        name = f"{bar.heading}: {bar.label}" if bar.heading else bar.label
+        name += f" ({bar.note})" if bar.note else ""
+        said.append(f"{name}: {_percent(bar.value)} % (interval {_percent(bar.low)} to {_percent(bar.high)})")
+    return "; ".join(said)
 
 
 def line_chart(
@@ -125,18 +140,36 @@ def funnel_chart(rows: Sequence[tuple[str, Sequence[Part]]], title: str) -> Html
     axis = Axis(0, most, left, WIDTH - 4)
     body: list[Html] = []
     for at, (label, parts) in enumerate(rows):
-        y, so_far = step * at, 0
-        total = sum(part.count for part in parts)
+        y = step * at
         body.append(_text(left, y + 15, label, "label"))
-        body.append(_text(WIDTH - 4, y + 15, f"{total:,}", "value", anchor="end"))
-        for part in parts:
-            start, end = axis.at(so_far), axis.at(so_far + part.count)
-            so_far += part.count
-            hint = element("title", f"{part.label}: {part.count:,}")
-            width = max(0.0, end - start - (0.8 if so_far < total else 0))
-            body.append(element("rect", hint, x=start, y=y + 21, width=width, height=15, class_=f"fill {part.tone}"))
+        body.append(_text(WIDTH - 4, y + 15, f"{sum(part.count for part in parts):,}", "value", anchor="end"))
+        body += _stacked(parts, axis, y + 21)
     words = "; ".join(f"{label}: " + ", ".join(f"{p.count:,} {p.label}" for p in parts) for label, parts in rows)
     return _svg(title, words, height, *body)
+
+
+def share_chart(rows: Sequence[tuple[str, Sequence[Part]]], title: str) -> Html:
+    """Return stacked bars, each cut into the shares of its own total, which stand above it in percent."""
+    step, body, words = 46, list[Html](), list[str]()
+    for at, (label, parts) in enumerate(rows):
+        total = sum(part.count for part in parts) or 1
+        said = ", ".join(f"{part.label} {100 * part.count / total:.0f} %" for part in parts)
+        words.append(f"{label}: {said}")
+        body.append(_text(0, step * at + 15, label, "label"))
+        body.append(_text(WIDTH, step * at + 15, said, "value", anchor="end"))
+        body += _stacked(parts, Axis(0, total, 0, WIDTH), step * at + 21)
+    return _svg(title, "; ".join(words), step * len(rows), *body)
+
+
+def _stacked(parts: Sequence[Part], axis: Axis, y: float) -> list[Html]:
+    drawn, so_far, total = list[Html](), 0, sum(part.count for part in parts)
+    for part in parts:
+        start, end = axis.at(so_far), axis.at(so_far + part.count)
+        so_far += part.count
+        hint = element("title", f"{part.label}: {part.count:,}")
+        width = max(0.0, end - start - (0.8 if so_far < total else 0))
+        drawn.append(element("rect", hint, x=start, y=y, width=width, height=15, class_=f"fill {part.tone}"))
+    return drawn
 
 
 def interval_cell(value: float, low: float, high: float, *, bounds: tuple[float, float], tone: str = "main") -> Html:
@@ -168,7 +201,8 @@ def nice_ticks(values: Sequence[float], most: int = 5) -> list[float]:
 
 def _bar(bar: Bar, axis: Axis, y: float) -> Html:
     value = _text(WIDTH - 4, y + 5, _percent(bar.value), f"value {bar.tone}-text", anchor="end")
-    label = _text(axis.start - 10, y + 5, _short(bar.label, 16), "label", anchor="end")
+    note = element("tspan", f"  {bar.note}", class_="note") if bar.note else None
+    label = _text(axis.start - 10, y + 5, (_short(bar.label, 16), note), "label", anchor="end")
     if bar.value is None:
         return element("g", label, value)
     length = axis.at(bar.value) - axis.start
@@ -223,7 +257,7 @@ def _end_labels(lines: Sequence[Line], x: Axis, y: Axis) -> Html:
     return element(
         "g",
         *(
-            _text(x.end + 12, place + 4.5, _short(name, 14), f"label {ends[name][1]}-text")
+            _text(x.end + 16, place + 4.5, _short(name, 14), f"label {ends[name][1]}-text")
             for name, place in zip(order, places, strict=True)
         ),
     )
@@ -268,7 +302,7 @@ def _svg(title: str, words: str, height: float, *body: Html) -> Html:
     return element("svg", heading, described, *body, viewBox=f"0 0 {WIDTH} {height:g}", role="img", aria_label=title)
 
 
-def _text(x: float, y: float, words: str, tone: str, *, anchor: str | None = None) -> Html:
+def _text(x: float, y: float, words: Child, tone: str, *, anchor: str | None = None) -> Html:
     return element("text", words, x=round(x, 2), y=round(y, 2), class_=tone, text_anchor=anchor)
 
 

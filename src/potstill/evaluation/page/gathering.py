@@ -22,6 +22,8 @@ from potstill.records import Comparison, Score, child_seed, from_dict
 HELD_PROBLEMS = 64
 """Problems whose rationales are looked at for examples."""
 Row = Mapping[str, Any]
+Judged = tuple[str, str | None, str]
+"""Status, answer and reason of a verdict."""
 
 
 @dataclass(slots=True)
@@ -32,8 +34,11 @@ class Text:
     text: str
     status: str = ""
     answer: str | None = None
+    reason: str = ""
+    """Of its verdict."""
     note: str = ""
     """Why it was dropped, where it was."""
+    kind: str = "cot"
 
 
 @dataclass(slots=True)
@@ -59,22 +64,46 @@ class Training:
 
 
 @dataclass(slots=True)
-class Funnel:
-    """How many rationales each stage passed on."""
+class Flow:
+    """How many rationales of one kind came how far."""
 
     sampled: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """(status, reason) of the verdicts."""
     dropped: Counter[str] = field(default_factory=Counter)
-    finishes: Counter[str] = field(default_factory=Counter)
-    tokens: Counter[str] = field(default_factory=Counter)
-    trained: dict[str, dict[str, int]] = field(default_factory=dict)
-    """Job -> counts of its examples and problems."""
-    has_drops: bool = False
 
     @property
     def kept(self) -> int:
         """Rationales that the run's filter kept."""
         return self.sampled - sum(self.dropped.values())
+
+
+@dataclass(slots=True)
+class Funnel:
+    """How many rationales each stage passed on."""
+
+    kinds: dict[str, Flow] = field(default_factory=dict)
+    finishes: Counter[str] = field(default_factory=Counter)
+    tokens: Counter[str] = field(default_factory=Counter)
+    trained: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Job -> counts of its examples, of each kind and in all, and of its problems."""
+    has_drops: bool = False
+
+    @property
+    def sampled(self) -> int:
+        """Rationales of all kinds that the teacher wrote."""
+        return sum(flow.sampled for flow in self.kinds.values())
+
+    @property
+    def statuses(self) -> Counter[str]:
+        """Verdicts by status, over all kinds."""
+        return sum((flow.statuses for flow in self.kinds.values()), Counter[str]())
+
+    @property
+    def kept(self) -> int:
+        """Rationales of all kinds that the run's filter kept."""
+        return sum(flow.kept for flow in self.kinds.values())
 
 
 @dataclass(slots=True)
@@ -149,45 +178,12 @@ def rows_of(path: Path) -> Iterator[dict[str, Any]]:
             raise
 
 
-def verdicts_of(folder: Path, name: str = "verdicts.jsonl") -> dict[str, tuple[str, str | None]]:
-    """Return rationale id -> (status, answer); the last verdict of a rationale counts."""
-    return {str(row.get("rationale_id")): (str(row.get("status")), row.get("answer")) for row in rows_of(folder / name)}
-
-
-def jobs_of(folder: Path, system: str) -> list[str]:
-    """Return the names under which a system's files are kept: its own, or one per seed."""
-    names = {path.name.split(".jsonl")[0] for path in (folder / "predictions").glob("*.jsonl*")}
-    found = [name for name in names if name == system or name.startswith(f"{system}.seed")]
-    return sorted(found, key=lambda name: (len(name), name))
-
-
-def predictions_of(folder: Path, job: str, split: str = "test") -> dict[str, Text]:
-    """Return problem id -> a job's greedy prediction on one split."""
-    wanted = {row.get("id") for row in rows_of(folder / "problems.jsonl") if row.get("split") == split}
-    verdicts = verdicts_of(folder, f"verdicts/{job}.jsonl")
-    found: dict[str, Text] = {}
-    for row in rows_of(folder / "predictions" / f"{job}.jsonl"):
-        is_greedy = (row.get("meta") or row).get("path", "greedy") == "greedy" and row.get("index", 0) == 0
-        if is_greedy and row.get("problem_id") in wanted and row["problem_id"] not in found:
-            found[row["problem_id"]] = _written(row, verdicts)
-    return found
-
-
-def before_and_after(folder: Path, before: str, after: str, most: int) -> tuple[Counter[str], list[Case]]:
-    """Return how many test problems changed (gained, lost, still right, still wrong), and a few of them."""
-    jobs = [jobs[0] for system in (before, after) if (jobs := jobs_of(folder, system))]
-    if len(jobs) < 2:
-        return Counter(), []
-    first, second = (predictions_of(folder, job) for job in jobs)
-    kinds: dict[str, list[str]] = {"gained": [], "lost": [], "still wrong": [], "still right": []}
-    for pid in sorted((pid for pid in first if pid in second), key=lambda pid: child_seed("example", pid)):
-        if "UNVERIFIED" not in (first[pid].status, second[pid].status):
-            kinds[_change(first[pid].status, second[pid].status)].append(pid)
-    shares = {"gained": most - most // 2 - min(1, len(kinds["lost"])), "lost": 1, "still wrong": most // 2}
-    chosen = {pid: kind for kind, share in shares.items() for pid in kinds[kind][: max(0, share)]} if most else {}
-    asked = {row["id"]: row for row in rows_of(folder / "problems.jsonl") if row.get("id") in chosen}
-    cases = [_case(asked[pid], [first[pid], second[pid]], kind) for pid, kind in chosen.items() if pid in asked]
-    return Counter({kind: len(ids) for kind, ids in kinds.items()}), cases
+def verdicts_of(folder: Path, name: str = "verdicts.jsonl") -> dict[str, Judged]:
+    """Return rationale id -> (status, answer, reason); the last verdict of a rationale counts."""
+    return {
+        str(row.get("rationale_id")): (str(row.get("status")), row.get("answer"), str(row.get("reason") or ""))
+        for row in rows_of(folder / name)
+    }
 
 
 def trainings(folder: Path) -> dict[str, Training]:
@@ -228,23 +224,46 @@ def _funnel(folder: Path, manifest: Row, held: Mapping[str, Row], most: int) -> 
     funnel, verdicts = Funnel(), verdicts_of(folder)
     dropped = {str(row.get("id")): row for row in rows_of(folder / "dropped.jsonl") if row.get("stage") == "filter"}
     funnel.has_drops = (folder / "dropped.jsonl").exists()
-    funnel.dropped = Counter(str(row.get("reason")) for row in dropped.values())
-    kept: dict[str, Text] = {}
-    rejected: dict[str, Text] = {}
+    kept: dict[tuple[str, str], Text] = {}
+    rejected: dict[tuple[str, str], Text] = {}
     for row in rows_of(folder / "rationales.jsonl"):
-        funnel.sampled += 1
+        kind, drop = str(row.get("kind", "cot")), dropped.get(str(row.get("id")))
+        _count(funnel.kinds.setdefault(kind, Flow()), verdicts.get(str(row.get("id"))), drop)
         funnel.finishes[str(row.get("finish") or "unknown")] += 1
         funnel.tokens.update({k: v for k, v in (row.get("usage") or {}).items() if isinstance(v, int)})
         if row.get("problem_id") in held:
-            drop = dropped.get(str(row.get("id")))
-            written = _written(row, verdicts)
-            written.note = str(drop.get("reason", "")) if drop else ""
-            (rejected if drop else kept).setdefault(row["problem_id"], written)
-    funnel.statuses = Counter(status for status, _ in verdicts.values())
+            text = written(row, verdicts)
+            text.note = str(drop.get("reason", "")) if drop else ""
+            (rejected if drop else kept).setdefault((row["problem_id"], kind), text)
     funnel.trained = _trained(folder, manifest)
-    order = sorted(held, key=lambda pid: (pid not in kept or pid not in rejected, child_seed("example", pid)))
-    pairs = [(pid, [texts[pid] for texts in (kept, rejected) if pid in texts]) for pid in order]
-    return funnel, [_case(held[pid], texts) for pid, texts in pairs if texts][:most]
+    return funnel, _teacher_cases(held, kept, rejected, list(funnel.kinds), most)
+
+
+def _count(flow: Flow, verdict: Judged | None, drop: Row | None) -> None:
+    flow.sampled += 1
+    if verdict is not None:
+        flow.statuses[verdict[0]] += 1
+        flow.reasons[verdict[0], verdict[2]] += 1
+    if drop is not None:
+        flow.dropped[str(drop.get("reason"))] += 1
+
+
+def _teacher_cases(
+    held: Mapping[str, Row],
+    kept: Mapping[tuple[str, str], Text],
+    rejected: Mapping[tuple[str, str], Text],
+    kinds: list[str],
+    most: int,
+) -> list[Case]:
+    """Return a kept beside a rejected text, of each kind in turn and of another problem each."""
+    cases: list[Case] = []
+    for kind in (kinds * most)[: max(most, len(kinds) if most else 0)]:
+        used = {case.question for case in cases}
+        keys = [(pid, kind) for pid in held if (pid, kind) in {*kept, *rejected} and held[pid]["question"] not in used]
+        keys.sort(key=lambda key: (key not in kept or key not in rejected, child_seed("example", key[0])))
+        for key in keys[:1]:
+            cases.append(case_of(held[key[0]], [texts[key] for texts in (kept, rejected) if key in texts]))
+    return cases
 
 
 def _trained(folder: Path, manifest: Row) -> dict[str, dict[str, int]]:
@@ -254,31 +273,35 @@ def _trained(folder: Path, manifest: Row) -> dict[str, dict[str, int]]:
     found = {}
     for name in names:
         counts = (stages.get(f"examples/{name}") or {}).get("counts")
-        if not counts:
-            groups = Counter(str(row.get("group")) for row in rows_of(folder / "examples" / f"{name}.jsonl"))
-            counts = {"examples": sum(groups.values()), "problems": len(groups)}
+        counts = counts or _example_counts(folder / "examples" / f"{name}.jsonl")
         found[name] = {key: int(value) for key, value in counts.items() if _is_number(value)}
     if not found and (folder / "examples.jsonl").exists():
-        groups = Counter(str(row.get("group")) for row in rows_of(folder / "examples.jsonl"))
-        found["examples"] = {"examples": sum(groups.values()), "problems": len(groups)}
+        found["examples"] = _example_counts(folder / "examples.jsonl")
     return found
 
 
-def _written(row: Row, verdicts: Mapping[str, tuple[str, str | None]]) -> Text:
-    status, answer = verdicts.get(str(row.get("id")), ("", None))
-    return Text(author=str(row.get("author") or ""), text=str(row.get("text") or ""), status=status, answer=answer)
+def _example_counts(path: Path) -> dict[str, int]:
+    groups: Counter[str] = Counter()
+    kinds: Counter[str] = Counter()
+    for row in rows_of(path):
+        groups[str(row.get("group"))] += 1
+        kinds[str(row.get("task"))] += 1
+    return {"examples": groups.total(), "problems": len(groups), **kinds}
 
 
-def _case(problem: Row, texts: Iterable[Text], heading: str = "") -> Case:
+def written(row: Row, verdicts: Mapping[str, Judged]) -> Text:
+    """Return a text with what its verdict says."""
+    status, answer, reason = verdicts.get(str(row.get("id")), ("", None, ""))
+    return Text(
+        author=str(row.get("author") or ""), text=str(row.get("text") or ""), status=status, answer=answer,
+        reason=reason, kind=str(row.get("kind", "cot")),
+    )  # fmt: skip
+
+
+def case_of(problem: Row, texts: Iterable[Text], heading: str = "") -> Case:
+    """Return a problem's row with texts beside it."""
     gold = problem.get("answer")
     return Case(str(problem.get("question", "")), None if gold is None else str(gold), list(texts), heading)
-
-
-def _change(before: str, after: str) -> str:
-    was_right, is_right = before == "CORRECT", after == "CORRECT"
-    if is_right:
-        return "still right" if was_right else "gained"
-    return "lost" if was_right else "still wrong"
 
 
 def read_recipe(folder: Path) -> dict[str, Any]:

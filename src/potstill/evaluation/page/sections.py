@@ -14,7 +14,10 @@ from potstill.evaluation.page.gathering import Facts
 from potstill.evaluation.page.listings import drop_table, n_table, training_table
 from potstill.evaluation.page.markup import Child, Html, cut, element, join
 from potstill.evaluation.page.naming import (
+    KINDS,
+    SHORT_PATHS,
     STATUSES,
+    is_told_by_path,
     main_system,
     primary_rows,
     samples_per_problem,
@@ -43,15 +46,18 @@ def bars(facts: Facts, split: str, metric: str, title: str) -> Html | None:
     rows = [r for r in primary_rows(facts) if (r.split, r.metric) == (split, metric)]
     if not rows:
         return None
+    by_path = is_told_by_path(rows)
     shown = [
         charts.Bar(
-            system_words(facts, r.system), r.value, r.low, r.high, tone(facts, r.system), f"{r.system}, {r.path}"
+            system_words(facts, r.system), r.value, r.low, r.high, tone(facts, r.system),
+            hint=f"{r.system}, {r.path}", note=SHORT_PATHS.get(r.path, r.path) if by_path else "",
         )
         for r in rows
-    ]
+    ]  # fmt: skip
     units = "families" if metric == "contrast_consistency" else "problems"
     said = f"Percent right with 95 % intervals; n = {_span([r.n for r in rows])} {units}."
-    return element("figure", element("h3", title), charts.bar_chart(shown, title), caption(facts, said))
+    chart = charts.bar_chart(shown, title, left=158 if by_path else 112)
+    return element("figure", element("h3", title), chart, caption(facts, said))
 
 
 def what_was_run(facts: Facts) -> Html:
@@ -65,11 +71,12 @@ def what_was_run(facts: Facts) -> Html:
     seeds = int(recipe.get("n_seeds") or 1)
     versions = manifest.get("versions") or {}
     rows: list[tuple[str, Child]] = [
-        ("Teacher", f"{asked}, {sample.get('n', '?')} samples per problem at temperature {_or(heat, 'default')}"),
+        ("Teacher", f"{asked}, {sample.get('n', '?')} {_per(sample)} at temperature {_or(heat, 'default')}"),
         ("Student", f"{student.get('model', '?')}{', LoRA' if student.get('lora') else ''}"),
         ("Systems", arms),
         ("Problems", ", ".join(f"{count:,} {split}" for split, count in facts.splits.items()) or None),
         ("Filter", _filter_words(recipe)),
+        ("Paths", _path_counts(recipe)),
         ("Seeds", f"{seeds} per system, base seed {recipe.get('seed', 0)}"),
         ("Began", manifest.get("created")),
         ("potstill", " ".join(str(part) for part in (versions.get("potstill"), manifest.get("git")) if part)),
@@ -81,31 +88,37 @@ def what_was_run(facts: Facts) -> Html:
 
 
 def funnel(facts: Facts) -> Html | None:
-    """Return how many rationales were sampled, found right, kept and trained on, and what was dropped and why."""
-    flow = facts.funnel
-    if not flow.sampled:
+    """Return how many rationales were sampled, found right, kept and trained on, per kind, and why others were not."""
+    if not facts.funnel.sampled:
         return None
+    figures = [_flow_figure(facts, kind) for kind in facts.funnel.kinds]
+    table = [drop_table(facts)]
+    beside, below = (table, []) if len(figures) == 1 else ([], table)
+    panels = element("div", *figures, *beside, class_="panels")
+    return section("funnel", "From samples to training data", panels, *below)
+
+
+def _flow_figure(facts: Facts, kind: str) -> Html:
+    """Return the funnel of one kind of rationale."""
+    flow, name = facts.funnel.kinds[kind], KINDS.get(kind, (kind, kind))[1]
     judged = [(flow.statuses[status], shade, words) for status, shade, words in STATUSES if flow.statuses[status]]
     rows = [("sampled from the teacher", [charts.Part("sampled", flow.sampled, "base")])]
     if judged:
         rows.append(("verified", [charts.Part(words, count, shade) for count, shade, words in judged]))
-    if flow.has_drops:
+    if facts.funnel.has_drops:
         rows.append(("kept by the filter", [charts.Part("kept", flow.kept, "kept")]))
     job = _main_job(facts)
-    if job:
-        count = flow.trained[job].get("examples", 0)
-        rows.append(
-            (f"training examples, {system_words(facts, main_system(facts))}", [charts.Part("examples", count, "kept")])
-        )
+    counts = facts.funnel.trained[job] if job else {}
+    if count := counts.get(kind, counts.get("examples", 0)):
+        said = f"training examples, {system_words(facts, main_system(facts))}"
+        rows.append((said, [charts.Part("examples", count, "kept")]))
     legend = [_key(shade, words, count, flow.sampled) for count, shade, words in judged]
-    figure = element(
+    return element(
         "figure",
-        charts.funnel_chart(rows, "Rationales from sampling to training"),
+        element("h3", name.capitalize()) if len(facts.funnel.kinds) > 1 else None,
+        charts.funnel_chart(rows, f"{name.capitalize()} from sampling to training"),
         element("ul", *legend, class_="keys"),
         caption(facts, "Rationales, all bars on one scale."),
-    )
-    return section(
-        "funnel", "From samples to training data", element("div", figure, drop_table(facts), class_="panels")
     )
 
 
@@ -118,6 +131,8 @@ def accuracy(facts: Facts) -> Html | None:
     if not figures:
         return None
     said = "The same problems for every system. NO_ANSWER and PROGRAM_FAILED count as not right."
+    if is_told_by_path(primary_rows(facts)):
+        said += " The small print beside a system says how its answer was taken."
     if any(metric == "contrast_consistency" for _, metric in columns):
         said += (
             " Contrast consistency is the share of families (an original and all of its edits) that are fully right."
@@ -130,7 +145,7 @@ def accuracy(facts: Facts) -> Html | None:
 def against_n(facts: Facts) -> Html | None:
     """Return accuracy against the number of sampled rationales per problem."""
     by_column: dict[tuple[str, str], list[tuple[int, Score]]] = {}
-    for row in primary_rows(facts):
+    for row in primary_rows(facts, "cot"):
         if n := samples_per_problem(facts, row.system):
             by_column.setdefault((row.split, row.metric), []).append((n, row))
     lines = []
@@ -298,6 +313,23 @@ def _filter_words(recipe: dict[str, dict[str, object]]) -> str:
 
 def _key(shade: str, words: str, count: int, total: int) -> Html:
     return element("li", charts.swatch(shade), words, " ", element("b", f"{count:,}"), f" ({share(count, total)})")
+
+
+def _per(sample: dict[str, Any]) -> str:
+    """Say what was sampled of each problem."""
+    kinds = [KINDS.get(kind, (kind, kind))[1] for kind in sample.get("kinds") or ()]
+    return f"{' and as many '.join(kinds)} per problem" if len(kinds) > 1 else "samples per problem"
+
+
+def _path_counts(recipe: dict[str, Any]) -> str | None:
+    """Say how many paths are sampled of each kind, and how ties are settled."""
+    infer, tie = recipe.get("infer") or {}, (recipe.get("evaluate") or {}).get("tie") or ["first"]
+    counts = {KINDS.get(kind, (kind, kind))[0]: n for kind, n in (infer.get("paths") or {}).items() if n > 1}
+    if not counts:
+        return None
+    sampled = " and ".join(f"{count} {name}" for name, count in counts.items())
+    ties = ", then ".join([tie] if isinstance(tie, str) else tie)
+    return f"{sampled} sampled at temperature {infer.get('temperature', '?')} to vote; ties by {ties} (arms may differ)"
 
 
 def _span(values: Sequence[int]) -> str:
