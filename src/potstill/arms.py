@@ -77,6 +77,19 @@ def _arm(recipe: Recipe, name: str, seed: int, marks: Mapping[str, str]) -> Arm:
     return Arm(name=name, seed=seed, job=job, recipe=own, is_trained=is_trained, marks=stages)
 
 
+def require_means(run: Run, arms: Iterable[Arm]) -> None:
+    """Open the embedding model of every arm that is still to be mixed, before anything is spent.
+
+    Raises:
+        MissingExtraError, ConfigError: It cannot be opened.
+    """
+    from potstill.rationales.embedding import require_model
+
+    for arm in arms:
+        if arm.recipe.mix.select is not None and _is_open(run, arm, f"examples/{arm.job}"):
+            require_model(arm.recipe.mix.select.embedding)
+
+
 def run_arms(run: Run, recipe: Recipe, arms: list[Arm], until: str) -> None:
     """Mix, train and infer (up to `until`) every arm that is not done yet."""
     mix_arms(run, [arm for arm in arms if arm.is_trained])
@@ -116,7 +129,8 @@ def mix_arms(run: Run, arms: Iterable[Arm]) -> None:
         seed = child_seed(arm.recipe.seed, "mix", arm.seed)
         examples = mix(kept, arm.recipe.mix, problems=train, filter=None, candidates=rationales, seed=seed)
         run.write(arm.examples_name, examples)
-        counts = {"examples": len(examples), "problems": len({e.group for e in examples}), **kind_counts(examples)}
+        counts = {"kept": len(kept), "examples": len(examples), "problems": len({e.group for e in examples})}
+        counts |= kind_counts(examples)
         run.finish(stage, arm.marks[stage], counts)
         say("mix", f"{arm.job}: {counts['examples']} examples of {counts['problems']} problems")
 

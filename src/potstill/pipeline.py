@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from potstill.arms import arms_of, run_arms
+from potstill.arms import arms_of, require_means, run_arms
 from potstill.ensembles import Members, assemble
 from potstill.errors import ConfigError
 from potstill.messages import say
@@ -87,8 +87,9 @@ def require_teacher(recipe: Recipe) -> TeacherConfig:
 
 
 async def buy(
-    recipe: Recipe, problems: list[Problem], config: SampleConfig, out: Path, *, run: str, stage: str = "sample"
-) -> Mapping[str, Any]:
+    recipe: Recipe, problems: list[Problem], config: SampleConfig, out: Path, *, run: str, stage: str = "sample",
+    counts: Mapping[tuple[str, str], int] | None = None,
+) -> Mapping[str, Any]:  # fmt: skip
     """Sample from the recipe's teacher into a file, through the ledger, and return the counts.
 
     Args:
@@ -113,7 +114,36 @@ async def buy(
             endpoint=endpoint,
             run=run,
             stage=stage,
+            counts=counts,
         )
+
+
+def buy_all(recipe: Recipe, problems: list[Problem], out: Path, *, run: str) -> Mapping[str, Any]:
+    """Sample as `sample` says, in one stage or, with `budget_by`, in two; return the counts."""
+    if recipe.sample.budget_by == "pass_rate":
+        return _buy_by_pass_rate(recipe, problems, out, run=run)
+    return asyncio.run(buy(recipe, problems, recipe.sample, out, run=run))
+
+
+def _buy_by_pass_rate(recipe: Recipe, problems: list[Problem], out: Path, *, run: str) -> dict[str, Any]:
+    """Sample in two stages, the second one where the first was right sometimes; see `potstill.rationales.budgeting`.
+
+    Resumes: the plan depends on the first stage's rows alone, which a second call finds as they are.
+    """
+    from potstill.files import read_records
+    from potstill.rationales.budgeting import pass_counts, second_stage
+    from potstill.rationales.verification import verify
+
+    config = recipe.sample
+    first = config.model_copy(update={"n": config.n_first, "budget_by": "none"})
+    asyncio.run(buy(recipe, problems, first, out, run=run))
+    ids = {p.id for p in problems}
+    rows = [r for r in read_records(out, Rationale) if r.index < config.n_first and r.problem_id in ids]
+    passes = pass_counts(verify(rows, problems, recipe.verify, sandbox=recipe.sandbox))
+    counts = second_stage(passes, n=config.n, n_first=config.n_first, n_most=config.n_most or 4 * config.n)
+    grown = sum(count > config.n_first for count in counts.values())
+    say("sample", f"{grown} of {len(counts)} were right sometimes and get {sum(counts.values())} rationales in all")
+    return {**asyncio.run(buy(recipe, problems, config, out, run=run, counts=counts)), "second_stage": grown}
 
 
 class Pipeline:
@@ -153,6 +183,7 @@ class Pipeline:
             "report": self.report,
         }
         self.files.describe(dump_recipe(self.recipe), seed=self.recipe.seed, method=self.recipe.method)
+        require_means(self.files, self.arms)
         for name in STAGES[: STAGES.index(until) + 1]:
             if name in ("mix", "train") and until != name:
                 continue
@@ -185,9 +216,8 @@ class Pipeline:
             found = ", ".join(sorted({p.split for p in self.problems.values()}))
             message = f"sample.splits: {list(self.recipe.sample.splits)} hold no problems; splits found: {found}"
             raise ConfigError(message)
-        counts = asyncio.run(
-            buy(self.recipe, wanted, self.recipe.sample, self.files.path("rationales.jsonl"), run=self.label)
-        )
+        out = self.files.path("rationales.jsonl")
+        counts = buy_all(self.recipe, wanted, out, run=self.label)
         self.files.finish("sample", self.marks["sample"], counts)
 
     def verify(self) -> None:

@@ -148,6 +148,12 @@ class SampleConfig(Table):
 
     n: int = Field(default=30, ge=1)
     """Rationales per problem and kind (SCoTD: N = 30)."""
+    budget_by: Literal["none", "pass_rate"] = "none"
+    """pass_rate: first `n_first` samples of every problem, verified; the rest of the budget of n each goes to those
+    solved sometimes, the more the lower their pass rate (needs gold answers and an endpoint)."""
+    n_first: int = Field(default=4, ge=2)
+    n_most: int | None = Field(default=None, ge=1)
+    """With `budget_by`: samples of one problem at most; `None`: 4 n."""
     kinds: tuple[Kind, ...] = ("cot",)
     splits: tuple[str, ...] = ("train",)
     system: str | None = None
@@ -234,13 +240,37 @@ class FilterConfig(Table):
         return {kind: rule for kind, rule in self.dedup.items() if rule != "none"}
 
 
+class SelectConfig(Table):
+    """`mix.select`: which of a problem's kept rationales are learnt from, at equal budget; see docs/levers.md."""
+
+    by: Literal["random", "diverse", "likelihood", "open_ended", "short", "long", "mixed_length", "structure"] = (
+        "random"
+    )
+    """SCoTD, section 4: random, diverse, likelihood (needs teachers.logprobs), open_ended. Ours: short, long,
+    mixed_length (four short ones for a long one), structure (different equations or programs first)."""
+    n: int = Field(default=5, ge=1)
+    """Rationales of each problem and kind; for open_ended, on average."""
+    embedding: str | None = None
+    """For diverse: a sentence-transformers or transformers model; `None`: words, weighed by TF-IDF."""
+
+    @model_validator(mode="after")
+    def _embedding_is_used(self) -> SelectConfig:
+        if self.embedding is not None and self.by != "diverse":
+            message = f"embedding: got {self.embedding!r} with by: {self.by}; only by: diverse compares embeddings"
+            raise ValueError(message)
+        return self
+
+
 class MixConfig(Table):
     """`mix`: which kept rationales become training examples."""
 
     kinds: tuple[Kind, ...] = ("cot",)
     """answer: the label-only baseline, made from gold answers (unlabelled: from the teacher's)."""
     n: int | None = Field(default=None, ge=1)
-    """Use the first n of each problem's rationales in an order drawn by seed, before filtering; `None`: all."""
+    """Use the first n of each problem's rationales in an order drawn by seed, BEFORE filtering: what a teacher asked
+    less often would have given; `None`: all. To choose among those that the filter KEEPS, see `select`."""
+    select: SelectConfig | None = None
+    """Choose among the kept rationales of each problem and kind, after filtering, by a rule; `None`: all are used."""
     format: Literal["plain", "chat"] = "plain"
     prompt: str = "Q: {question}\nA:"
     prompts: dict[Kind, str] = {}
@@ -450,6 +480,21 @@ class Recipe(Table):
                 if member not in self.arms or self.arms[member].ensemble:
                     message = f"arms.{name}.ensemble: {member!r} is not an arm with a student of its own"
                     raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _budget_can_be_planned(self) -> Recipe:
+        if self.sample.budget_by != "none" and any(t.replay is not None for t in self.teachers):
+            message = "sample.budget_by: recorded rationales are there already; take the line out, or name an endpoint"
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _likelihood_is_asked_for(self) -> Recipe:
+        by_likelihood = self.mix.select is not None and self.mix.select.by == "likelihood"
+        if by_likelihood and any(t.replay is None and not t.logprobs for t in self.teachers):
+            message = "mix.select.by: likelihood needs the teacher's log-probabilities; set teachers.logprobs: true"
+            raise ValueError(message)
         return self
 
     def of_method(self, method: str) -> Recipe:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -88,10 +87,10 @@ def sample(options: argparse.Namespace) -> int:
         row = plan(problems, recipe.sample, require_teacher(recipe), seed=recipe.seed, ledger=recipe.ledger)
         print_plan([{"stage": "sample", **row}], as_json=options.json)
         return 0
-    from potstill.pipeline import buy
+    from potstill.pipeline import buy_all
 
     out = Path(_required(options, "out"))
-    counts = asyncio.run(buy(recipe, problems, recipe.sample, out, run=str(out.resolve())))
+    counts = buy_all(recipe, problems, out, run=str(out.resolve()))
     _print_counts("sample", counts, options)
     return 0
 

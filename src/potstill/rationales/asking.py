@@ -5,7 +5,7 @@ Pure but for the template and demonstration files that `load_asking` reads; `pot
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from potstill.errors import PotstillError, TooManyFailures, shorten
@@ -30,9 +30,13 @@ class Asking:
     seed: int
     recorded: Callable[[str, str], int] | None = None
     """With recorded rationales: how many there are for (problem id, kind)."""
+    counts: Mapping[tuple[str, str], int] | None = None
+    """(problem id, kind) -> how many, where a plan says otherwise than n."""
 
     def count(self, problem: Problem, kind: str) -> int:
-        """Return how many rationales a problem gets: n, or as many of them as are recorded."""
+        """Return how many rationales a problem gets: n, what a plan says, or as many of them as are recorded."""
+        if self.counts is not None:
+            return self.counts.get((problem.id, kind), self.config.n)
         return self.config.n if self.recorded is None else min(self.config.n, self.recorded(problem.id, kind))
 
     def total(self, problems: Iterable[Problem]) -> int:

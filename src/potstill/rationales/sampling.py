@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Container, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Container, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 from functools import cache
@@ -185,6 +185,7 @@ async def sample_to_file(
     endpoint: str | None = None,
     run: str | None = None,
     stage: str = "sample",
+    counts: Mapping[tuple[str, str], int] | None = None,
 ) -> dict[str, Any]:
     """Sample into a JSONL file, exactly one line per (problem, kind, index), and return the counts of that plan.
 
@@ -195,35 +196,36 @@ async def sample_to_file(
         ledger: Where completions are kept, open; `None` keeps nothing but the file.
         endpoint: The endpoint's name in keys, where its address changes from run to run.
         run: Names the run in the ledger, for its budget.
+        counts: (problem id, kind) -> how many rationales, instead of `config.n`; see `potstill.rationales.budgeting`.
 
     Raises:
         As `sample`; every finished row is in the file by then, and the same call resumes.
     """
     unique_ids(problems, stage)
     out = Path(out)
-    asking = load_asking(teacher_config, config, seed=seed)
+    asking = replace(load_asking(teacher_config, config, seed=seed), counts=counts)
     lacks_form = asking.template.needs_demonstrations and not asking.demonstrations
     if lacks_form and endpoint is None and teacher_config.replay is None:
         say(stage, f"template {config.template!r} shows its form by demonstrations; sample.demonstrations is not set")
     with locked(out) as lock_again:
-        wanted, today = _wanted(problems, config), _today(problems, asking, endpoint)
+        wanted, today = _wanted(problems, asking), _today(problems, asking, endpoint)
         found = await asyncio.to_thread(keep_current, out, wanted, today, retry_failed=config.retry_failed)
         lock_again()
-        counts = Counter(found.finishes)
+        finishes = Counter(found.finishes)
         async with open_teacher(
             teacher_config, ledger=ledger, budget=budget, seed=seed, endpoint=endpoint, run=run,
             retry_failed=config.retry_failed, on_event=lambda code, text: say(stage, text),
         ) as teacher:  # fmt: skip
             total = _fitted(asking, teacher).total(problems)
-            asked = len(problems) * len(config.kinds) * config.n
+            asked = asking.total(problems)
             if total < asked:
                 say(stage, f"{total} of {asked} rationales are recorded; the others are left out")
             progress = _progress(asking, total, found, stage, teacher.meter)
             rows = _sample(problems, teacher, asking, done=found.done, failed_before=found.failed)
             with Appender(out) as appender, progress:
                 async with progress.ticking(), aclosing(rows):
-                    await _append_all(rows, appender, counts, progress)
-            return _counts(counts, teacher.meter)
+                    await _append_all(rows, appender, finishes, progress)
+            return _counts(finishes, teacher.meter)
 
 
 def plan(
@@ -302,9 +304,11 @@ def _counts(finishes: Counter[str], meter: Meter) -> dict[str, Any]:
     }
 
 
-def _wanted(problems: Sequence[Problem], config: SampleConfig) -> Callable[[Key], bool]:
-    ids, kinds = {problem.id for problem in problems}, set(config.kinds)
-    return lambda key: key[0] in ids and key[1] in kinds and key[2] < config.n
+def _wanted(problems: Sequence[Problem], asking: Asking) -> Callable[[Key], bool]:
+    by_plan = replace(asking, recorded=None)
+    kinds: tuple[str, ...] = asking.config.kinds
+    counts = {(problem.id, kind): by_plan.count(problem, kind) for problem in problems for kind in kinds}
+    return lambda key: key[2] < counts.get((key[0], key[1]), 0)
 
 
 def _today(problems: Sequence[Problem], asking: Asking, endpoint: str | None) -> Callable[[str, str], Today]:

@@ -29,8 +29,9 @@ from typing import Any
 
 from potstill.errors import DataError
 from potstill.rationales.filtering import keep, require_kept
+from potstill.rationales.selecting import drawn_order, select
 from potstill.recipe import FilterConfig, MixConfig
-from potstill.records import Example, Problem, Rationale, child_seed, content_id
+from potstill.records import Example, Problem, Rationale, content_id
 from potstill.students.rendering import (
     answer_target,
     gold_answer,
@@ -56,12 +57,12 @@ def mix(
     Args:
         rationales: Verified ones.
         problems: The training problems; needed for `kinds: [answer]`, else those of the rationales are used.
-        filter: Applied after `mix.n` has chosen; `None`: `rationales` are those already kept.
+        filter: Applied after `mix.n` has chosen, before `mix.select` does; `None`: `rationales` are already filtered.
         candidates: With `filter=None`: every rationale sampled, of which the first `mix.n` are chosen.
         seed: Orders each problem's samples; the first n of it are a part of the first n + 1.
 
     Raises:
-        DataError: Nothing is left to train on, or a rationale's problem is unknown.
+        DataError: Nothing is left to train on, a rationale's problem is unknown, or `mix.select` lacks what it needs.
         ConfigError: A template lacks its placeholder.
 
     Source: Li et al. 2023 (SCoTD), arXiv:2306.14050, section 3 and the authors' code (prompt "Q: x\\nA: ", target
@@ -79,6 +80,8 @@ def mix(
         rows, drops = keep(rows, filter)
         if "cot" in config.kinds or "pot" in config.kinds:
             require_kept(rows, drops, "mix")
+    if config.select is not None:
+        rows = select(rows, config.select, seed=seed)
     examples: list[Example] = []
     for kind in config.kinds:
         if kind == "answer":
@@ -127,10 +130,6 @@ def _known_problems(
     return {r.problem_id: r.problem for r in rationales if r.problem is not None}
 
 
-def _order(rationale: Rationale, seed: int) -> tuple[int, str]:
-    return child_seed("mix", seed, rationale.problem_id, rationale.id), rationale.id
-
-
 def _first_n(rationales: Iterable[Rationale], n: int | None, seed: int) -> set[str]:
     """Return the ids of the first n samples of each problem and kind, in an order drawn by seed: nested in n."""
     groups: dict[tuple[str, str], dict[str, Rationale]] = defaultdict(dict)
@@ -139,7 +138,7 @@ def _first_n(rationales: Iterable[Rationale], n: int | None, seed: int) -> set[s
     return {
         rationale.id
         for members in groups.values()
-        for rationale in sorted(members.values(), key=lambda r: _order(r, seed))[:n]
+        for rationale in sorted(members.values(), key=lambda r: drawn_order(r, seed))[:n]
     }
 
 
@@ -152,7 +151,7 @@ def _from(
             groups[rationale.problem_id][rationale.id] = rationale
     examples = []
     for problem_id in sorted(groups):
-        members = sorted(groups[problem_id].values(), key=lambda r: _order(r, seed))[: config.max_per_problem]
+        members = sorted(groups[problem_id].values(), key=lambda r: drawn_order(r, seed))[: config.max_per_problem]
         problem = known.get(problem_id) or members[0].problem
         if problem is None:
             message = (
