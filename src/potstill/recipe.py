@@ -217,9 +217,12 @@ class FilterConfig(Table):
     """Drop longer rationales, counted in white-space separated words."""
     allow_truncated: bool = False
     """Whether texts that ended at `max_tokens` are kept."""
-    dedup: Literal["none", "exact"] | dict[Kind, Literal["none", "exact", "equations", "renamed"]] = "none"
-    """What is kept once per problem, for all kinds or for each: exact, the same text but for white space; equations,
-    chains of thought with the same equations (RFT); renamed, programs that differ only in names, layout and comments.
+    dedup: Literal["none", "exact", "near"] | dict[Kind, Literal["none", "exact", "near", "equations", "renamed"]] = (
+        "none"
+    )
+    """What is kept once per problem, for all kinds or for each: exact, the same text but for white space; near, nearly
+    the same (four fifths of all runs of three words) with the same answer; equations, chains of thought with the same
+    equations (RFT); renamed, programs that differ only in names, layout and comments.
     SCoTD: none."""
     decontaminate: tuple[str, ...] = ("dev", "test", "ood", "contrast")
     """Training problems whose family occurs in these splits are dropped and counted."""
