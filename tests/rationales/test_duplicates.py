@@ -1,49 +1,67 @@
-"""Duplicates: nearly the same texts, of which one is kept."""
+"""When two rationales of a problem are one."""
 
-from __future__ import annotations
+import pytest
 
-from potstill.rationales.filtering import keep
-from potstill.recipe import FilterConfig
+from potstill.rationales.duplicates import equations, keys
 from potstill.records import Rationale, Status, Verdict
 
-WAY = (
-    "She has 3 apples in the first basket and 4 more in the second one, so there are 3 + 4 = 7 apples in both of them. "
-    "So the answer is: 7"
+
+def rationale(text, *, kind="cot", answer="7", problem_id="p"):
+    id_ = f"{problem_id} {kind} {text}"
+    verdict = Verdict(rationale_id=id_, status=Status.CORRECT, answer=answer)
+    return Rationale(id=id_, problem_id=problem_id, kind=kind, text=text, verdict=verdict)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("3 + 4 = 7.", ("3+4=7",)),
+        ("First 2 x $3.50 = $7.00, then 7 - 1 = 6", ("2*3.50=7.00", "7-1=6")),
+        ("He has 3+4=<<3+4=7>>7 left, 7*2=<<7*2=14>>14.", ("3+4=7", "7*2=14")),
+        ("(1,000 + 2) ÷ 2 = 501", ("(1000+2)/2=501",)),
+        ("x = 7, so it is 7", ()),
+        ("2023-01-05 is a day", ()),
+    ],
 )
+def test_equations_are_read_in_order(text, found):
+    """Calculator marks go before free text; spaces, commas and currency signs do not count."""
+    assert equations(text) == found
 
 
-def rationale(id, text, answer="7", **fields):
-    verdict = Verdict(rationale_id=id, status=Status.CORRECT, answer=answer)
-    return Rationale(**{"id": id, "problem_id": "p", "kind": "cot", "text": text, "verdict": verdict, **fields})
+def test_texts_are_the_same_but_for_white_space():
+    """Not but for problem or kind."""
+    rows = [rationale("a b"), rationale(" a\n b "), rationale("a b", problem_id="q"), rationale("a b", kind="answer")]
+    one, two, other, bare = keys(rows, {"cot": "exact", "answer": "exact"})
+    assert one == two
+    assert len({one, other, bare}) == 3
+    assert keys(rows, {}) == [None] * 4
 
 
-def test_of_nearly_the_same_texts_the_first_is_kept():
-    """A word more is no other way to think; other words, another number, answer or problem are."""
+def test_chains_of_thought_with_the_same_equations_are_one():
+    """Other words do not count, another answer does; a text without equations is compared as it stands."""
     rows = [
-        rationale("first", WAY),
-        rationale("again", WAY.replace("first", "very first")),
-        rationale("case", WAY.upper()),
-        rationale("words", "Add both baskets: 3 + 4 = 7. So the answer is: 7"),
-        rationale("numbers", WAY.replace("3", "5").replace("4", "2")),
-        rationale("answer", WAY.replace("the first", "first"), answer="8"),
-        rationale("problem", WAY, problem_id="q"),
-        rationale("short", "7"),
+        rationale("He has 3 + 4 = 7 apples."),
+        rationale("Adding them, 3+4 = 7."),
+        rationale("Then 4 + 3 = 7."),
+        rationale("He has 3 + 4 = 7, minus one.", answer="6"),
+        rationale("Seven."),
+        rationale("Seven!"),
     ]
-    kept, drops = keep(rows, FilterConfig(dedup="near"))
-    assert [r.id for r in kept] == ["first", "words", "numbers", "answer", "problem", "short"]
-    assert [(d.id, d.reason) for d in drops] == [("again", "near_duplicate"), ("case", "near_duplicate")]
+    found = keys(rows, {"cot": "equations"})
+    assert found[0] == found[1]
+    assert len(set(found)) == 5
 
 
-def test_chains_of_near_duplicates_are_one():
-    """Each differs by little from the one before; the first speaks for all."""
-    words = [f"word{i}" for i in range(40)]
-    texts = [" ".join([*words[:at], *["other"] * (at > 0), *words[at + 1 :]]) for at in (0, 20, 39)]
-    kept, _ = keep([rationale(str(i), text) for i, text in enumerate(texts)], FilterConfig(dedup="near"))
-    assert [r.id for r in kept] == ["0"]
-
-
-def test_near_is_a_rule_for_one_kind_too():
-    """Programs are left alone where only chains of thought have a rule."""
-    rows = [rationale(f"{kind}{i}", WAY, kind=kind) for kind in ("cot", "pot") for i in range(2)]
-    kept, _ = keep(rows, FilterConfig(dedup={"cot": "near"}))
-    assert [r.id for r in kept] == ["cot0", "pot0", "pot1"]
+@pytest.mark.usefixtures("sandboxed")
+def test_programs_that_differ_in_names_are_one():
+    """Fences and prose around them do not count; a text without a program is compared as it stands."""
+    rows = [
+        rationale("a = 7\nans = a", kind="pot"),
+        rationale("Here:\n```python\nsum_ = 7  # all\nans = sum_\n```", kind="pot"),
+        rationale("a = 8\nans = a", kind="pot", answer="8"),
+        rationale("None.", kind="pot"),
+        rationale("a = 7\nans = a"),
+    ]
+    found = keys(rows, {"pot": "renamed", "cot": "exact"})
+    assert found[0] == found[1]
+    assert len(set(found)) == 4
