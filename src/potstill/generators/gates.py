@@ -10,6 +10,7 @@ Source: Evol-Instruct's elimination of copied template words and texts without n
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 TALK = re.compile(
     r"#\s*(?:given|rewritten|created)\s+prompt|\b(?:given|rewritten) prompt\b|^\s*(?:sure|certainly|here is|here's)\b",
@@ -55,7 +56,8 @@ def is_cut_off(text: str) -> bool:
     return is_open or text.count('"') % 2 == 1 or not text.endswith(ENDS)
 
 
-def trigrams(text: str) -> set[tuple[str, ...]]:
+@lru_cache(maxsize=4096)
+def trigrams(text: str) -> frozenset[tuple[str, ...]]:
     """Return the text's runs of three words, lower case; of a shorter text the text itself."""
     words = WORD.findall(text.lower())
-    return {tuple(words[at : at + 3]) for at in range(max(1, len(words) - 2))}
+    return frozenset(tuple(words[at : at + 3]) for at in range(max(1, len(words) - 2)))

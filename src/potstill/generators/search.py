@@ -242,21 +242,23 @@ def select(
     with an expansion in flight is never exhausted by it, since only what came back counts.
     """
     node, path = tree.root, [0]
+    flying = in_flight_counts(in_flight)
     while left > 0:
-        room = room_at(tree, node, settings, in_flight)
-        if room and not node.is_terminal:
-            actions = _draw_actions(tree, node, settings, rng, in_flight)[: min(room, left)]
-            longest = settings.terminal_depth - node.depth - 1 if settings.is_simulated else 0
-            return Pick(
-                step=step, path=tuple(path), actions=actions, reserved=min(left, len(actions) + max(0, longest))
-            )
         if node.is_terminal:
             return Pick(step=step, path=tuple(path), actions=(), reserved=0)
-        open_children = [child for child in tree.children(node) if is_open(tree, child, settings, in_flight)]
-        if not open_children:
+        room = room_at(tree, node, settings, in_flight)
+        if room:
+            actions = _draw_actions(tree, node, settings, rng, in_flight)[: min(room, left)]
+            longest = settings.terminal_depth - node.depth - 1 if settings.is_simulated else 0
+            reserved = min(left, len(actions) + max(0, longest))
+            return Pick(step=step, path=tuple(path), actions=actions, reserved=reserved)
+        ranks = {
+            child.id: rank(tree, node, child, settings, flying)
+            for child in selectable(tree, node)
+            if is_open(tree, child, settings, in_flight)
+        }
+        if not ranks:
             return None
-        flying = in_flight_counts(in_flight)
-        ranks = {child.id: rank(tree, node, child, settings, flying) for child in open_children}
         top = max(ranks.values())
         tied = [at for at, found in ranks.items() if found == top]
         node = tree.nodes[rng.choice(tied) if len(tied) > 1 else tied[0]]
@@ -295,14 +297,16 @@ def room_at(tree: Tree, node: Node, settings: Settings, in_flight: Sequence[Pick
     """Return how many more children may be asked for at `node` now."""
     if node.is_terminal or not (node.is_alive or node.parent is None):
         return 0
+    children = selectable(tree, node)
     here = [pick for pick in in_flight if pick.path[-1] == node.id]
     if settings.widening is None:
-        return 0 if here or selectable(tree, node) else settings.expand
-    untried = len(settings.actions) - len(tried_at(tree, node, in_flight))
+        return 0 if here or children else settings.expand
+    flying = sum(len(pick.actions) for pick in here)
+    untried = len(settings.actions) - len({child.action for child in children}) - flying
     # Exhausted children make room for others, so a node cannot be stuck with them.
-    open_now = sum(not child.is_exhausted for child in selectable(tree, node)) + sum(len(p.actions) for p in here)
-    visits = max(1, node.visits + sum(node.id in pick.path for pick in in_flight))
-    width = math.ceil(settings.widening * math.sqrt(visits))
+    open_now = sum(not child.is_exhausted for child in children) + flying
+    visits = node.visits + sum(node.id in pick.path for pick in in_flight)
+    width = math.ceil(settings.widening * math.sqrt(max(1, visits)))
     return max(0, min(width - open_now, untried, settings.expand))
 
 
@@ -345,7 +349,8 @@ def ending(node: Node, depth: int, settings: Settings) -> Node:
 
 def selectable(tree: Tree, node: Node) -> list[Node]:
     """Return the children that belong to the tree proper: simulated ones are kept beside it."""
-    return [child for child in tree.children(node) if not child.is_simulated]
+    nodes = tree.nodes
+    return [nodes[at] for at in node.children if not nodes[at].is_simulated]
 
 
 def tried_at(tree: Tree, node: Node, in_flight: Sequence[Pick] = ()) -> set[str]:
@@ -397,6 +402,8 @@ def _is_spent(tree: Tree, node: Node, settings: Settings) -> bool:
     if node.is_terminal:
         # As published a terminal leaf may be selected again: its value is backed up, no call is made.
         return not settings.is_simulated
+    if len(node.children) < len(settings.actions) and settings.widening is not None:
+        return False
     children = selectable(tree, node)
     is_full = bool(children) if settings.widening is None else not set(settings.actions) - tried_at(tree, node)
     return is_full and all(child.is_exhausted for child in children)

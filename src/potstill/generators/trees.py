@@ -150,6 +150,8 @@ def _row(node: Node) -> dict[str, Any]:
 def _bounded(tree: Tree, node: Node) -> Tree:
     if not node.is_alive or node.value is None:
         return tree
+    if tree.low is not None and tree.high is not None and tree.low <= node.value <= tree.high:
+        return tree
     low = node.value if tree.low is None else min(tree.low, node.value)
     high = node.value if tree.high is None else max(tree.high, node.value)
     return replace(tree, low=low, high=high)
