@@ -16,6 +16,8 @@ STATED = [
     (CUPS, "This means that she needs 3 more cups in order to have a total of 7 cups of sugar.", "3"),
     ("He earns $5 per hour. How many hours?", "If so, he will need to work 5 hours to earn $25.", None),
     ("He has 12 and 30.", "12 and 30 are put together to get 42.", "42"),
+    ("He has 3 and wants five cookies.", "Therefore, Matt has to eat 6 carrot sticks to get 5 cookies in total.", "6"),
+    ("A tip of 1/5?", "She should give a total of $18 to include a tip that is equal to 1/5 of the amount.", "$18"),
     # a difference
     ("How many more badges does Wendy earn?", "Wendy earns 36 badges, a difference of 30 badges.", "30"),
     ("How much does he save?", "18 flowers would cost $9, a savings of $6 from the first deal.", "$6"),

@@ -28,7 +28,7 @@ _STRONG = re.compile(
     rf"""(?:=|≈|\b(?:to\s+get|gives?|(?<=,\s)giving|giving\s+(?=us|a)|yield(?:s|ing)?|results?\s+in|resulting\s+in|which\s+(?:is|equals|means|totals)
       |leav(?:es|ing)(?:\s+\w+)?(?:\s+with)?|left\s+with|(?:a|in)\s+total\s+of|a\s+(?:difference|savings?)\s+of|totals|totall?ing|amounts?\s+to
       |sums?\s+(?:up\s+)?to|adds?\s+up\s+to|(?:ends?|ending|ended)\s+up\s+with|(?:comes?|came)\s+(?:out\s+)?to
-      |equals?(?:\s+to)?|rounds?\s+(?:up\s+|down\s+)?to|simplifies\s+to|reduces\s+to))(?!\s*=){_FIGURE}""",
+      |(?<!that\sis\s)equals?(?:\s+to)?|rounds?\s+(?:up\s+|down\s+)?to|simplifies\s+to|reduces\s+to))(?!\s*=){_FIGURE}""",
     re.VERBOSE,
 )
 WEAK_VERBS = (
@@ -122,7 +122,7 @@ def _chosen(text: str, found: list[Located], wanted: Wanted, ending: str) -> Loc
     """Return the number that the signs point to, or nothing."""
     step = last_step(text)
     given = _given(wanted.question)
-    results = [item for item in found if not _aimed_at(text, item, given, found)]
+    results = [item for item in found if not _aimed_at(text, item, wanted.question, found)]
     strong = _following(_STRONG, text, results)
     if strong and strong[-1][0] > step:
         return strong[-1] if _single_statement(text, strong) else None
@@ -145,11 +145,12 @@ def _chosen(text: str, found: list[Located], wanted: Wanted, ending: str) -> Loc
     return None
 
 
-def _aimed_at(text: str, item: Located, given: frozenset[Fraction], found: list[Located]) -> bool:
+def _aimed_at(text: str, item: Located, question: str, found: list[Located]) -> bool:
     """Whether a number is only the purpose of another: "7 more weeks to save a total of 60", "5 hours to earn 25"."""
     purpose = _PURPOSE.search(text.lower(), 0, item[0]) if " to " in text else None
     if purpose is None:
         return False
+    given = _given(question) | _given_words(question)
     return purpose["verb"] is not None or (
         item[2].value in given and any(other[0] < item[0] and other[2].value not in given for other in found)
     )
@@ -163,7 +164,8 @@ def _denied(text: str, chosen: Located, wanted: Wanted) -> bool:
 def _new_word(text: str, question: str) -> bool:
     """Whether a sentence holds a number in words that is not the question's."""
     words = [item for item in word_numbers_in(text) if not _ONE_OF.match(text.lower(), item[0])]
-    return any(item[2].value not in _given(question) | _given_words(question) for item in words)
+    given = _given(question) | _given_words(question)
+    return any(item[2].value not in given for item in words)
 
 
 def _reverses(text: str, found: list[Located], chosen: Located, question: str) -> bool:
