@@ -55,7 +55,7 @@ def test_no_verb_prints_help_and_exits_with_2(capsys):
         (["run"], "run: no recipe given"),
         (["sample"], "sample: nothing to read; give --problems FILE"),
         (
-            ["sample", "--problems", "nothing.jsonl", "--base-url", "http://127.0.0.1:1/v1", "--model", "m"],
+            ["verify", "--problems", "nothing.jsonl", "--rationales", "nothing.jsonl", "--out", "v.jsonl"],
             "no such file",
         ),
         (["verify", "--rationales", "nothing.jsonl"], "verify: --problems is missing"),

@@ -133,3 +133,21 @@ def test_a_full_disk_says_that_the_run_resumes():
         Appender("/dev/full") as out,
     ):
         out.append([Problem(id="1", question="Q")])
+
+
+def test_whole_files_are_gzipped_where_the_name_says_so_and_other_names_are_refused(tmp_path):
+    """What is written can be read again under its name."""
+    rows = [Rationale(id="r", problem_id="p", kind="cot", text="t", author="a", index=0, finish="stop")]
+    write_records(tmp_path / "a.jsonl.gz", rows)
+    assert (tmp_path / "a.jsonl.gz").read_bytes()[:2] == b"\x1f\x8b"
+    assert [row.id for row in read_records(tmp_path / "a.jsonl.gz", Rationale)] == ["r"]
+    with pytest.raises(DataError, match=r"expected a name that ends in \.jsonl"):
+        write_records(tmp_path / "a.csv", rows)
+
+
+def test_a_write_that_fails_leaves_no_part_behind(tmp_path):
+    """A name that a folder has cannot be replaced; the old state stays as it was."""
+    (tmp_path / "a.jsonl").mkdir()
+    with pytest.raises(DataError, match="cannot be written"):
+        write_atomic(tmp_path / "a.jsonl", "text")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.jsonl"]

@@ -1,6 +1,9 @@
 """Bounded concurrency."""
 
 import asyncio
+import os
+import signal
+import threading
 
 import pytest
 
@@ -144,3 +147,23 @@ async def test_ordered_items_are_pulled_after_what_came_before_was_consumed():
     async for item in map_ordered(same, source(), 2):
         done.append(item)
     assert done == [0, 1, 2, 3]
+
+
+def test_an_interrupt_of_a_plain_loop_cancels_what_the_source_waits_for():
+    """The source is not left to finish a wait that nobody is interested in."""
+    ended = []
+
+    async def source():
+        yield 1
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            ended.append("cancelled")
+            raise
+
+    items = iter(Stream(source))
+    assert next(items) == 1
+    threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        next(items)
+    assert ended == ["cancelled"]

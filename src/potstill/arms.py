@@ -24,6 +24,9 @@ from potstill.records import Example, Problem, Rationale, child_seed, content_id
 from potstill.run import Run
 from potstill.verdicts import read_verified, verify_file
 
+APPEND_ROWS = 64
+"""Paths are written together, so many at a time: what a kill can lose."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arm:
@@ -171,16 +174,18 @@ def infer_arm(folder: str, name: str, seed: int, job: str) -> dict[str, Any]:
     run = Run(folder)
     predictions = f"predictions/{job}.jsonl"
     done = {(r.problem_id, r.kind, r.index) for r in run.read(predictions, Rationale)}
-    began, batch, count = time.process_time(), [], 0
+    began, batch, count = time.process_time(), list[Rationale](), len(done)
     with run.appender(predictions) as appender:
         seed = child_seed(own.seed, "infer", seed)
-        for rationale in infer(tested, where, own.infer, mix=own.mix, author=name, seed=seed, done=done):
-            batch.append(rationale)
-            count += 1
-            if len(batch) >= 256:
-                appender.append(batch)
-                batch = []
-        appender.append(batch)
+        try:
+            for rationale in infer(tested, where, own.infer, mix=own.mix, author=name, seed=seed, done=done):
+                batch.append(rationale)
+                count += 1
+                if len(batch) >= APPEND_ROWS:
+                    full, batch = batch, []
+                    appender.append(full)
+        finally:
+            appender.append(batch)
     statuses = verify_file(run, own, predictions, f"verdicts/{job}.jsonl", problems)
     say("infer", f"{job}: {count} paths over {len(tested)} problems")
     return {"paths": count, **statuses, "cpu_s": round(time.process_time() - began, 1)}

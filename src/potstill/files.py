@@ -66,7 +66,10 @@ def read_records(path: str | Path, cls: type[R]) -> Iterator[R]:
 
 
 def write_records(path: str | Path, records: Iterable[Record]) -> int:
-    """Write a whole JSONL file atomically and return its number of lines."""
+    """Write a whole JSONL file (`.jsonl` or `.jsonl.gz`) atomically and return its number of lines."""
+    if not str(path).endswith((".jsonl", ".jsonl.gz")):
+        message = f"{path}: cannot be written; expected a name that ends in .jsonl or .jsonl.gz"
+        raise DataError(message)
     count = 0
     lines: list[str] = []
     for record in records:
@@ -80,13 +83,20 @@ def write_atomic(path: str | Path, text: str) -> None:
     """Replace a file's contents in one step: a reader, or a kill, sees the old text or the new, never a part."""
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    data = text.encode("utf-8")
+    if path.suffix.lower() == ".gz":
+        data = gzip.compress(data, mtime=0)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", encoding="utf-8") as out:
-            out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
-        partial.replace(path)
+        try:
+            with partial.open("wb") as out:
+                out.write(data)
+                out.flush()
+                os.fsync(out.fileno())
+            partial.replace(path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
 
 
 @contextmanager

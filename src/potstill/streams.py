@@ -123,7 +123,8 @@ class Stream(Generic[T]):
     def __iter__(self) -> Iterator[T]:
         handed: queue.Queue[tuple[bool, T | BaseException | None]] = queue.Queue(maxsize=1)
         left = threading.Event()
-        thread = threading.Thread(target=self._work, args=(handed, left), name="potstill-stream", daemon=True)
+        cancel: list[Callable[[], object]] = []
+        thread = threading.Thread(target=self._work, args=(handed, left, cancel), name="potstill-stream", daemon=True)
         thread.start()
         try:
             while (got := handed.get())[0]:
@@ -132,12 +133,25 @@ class Stream(Generic[T]):
                 raise got[1]  # type: ignore[misc]
         finally:
             left.set()
+            for stop in cancel:
+                with suppress(RuntimeError):  # that loop has ended by itself
+                    stop()
             while thread.is_alive():
                 with suppress(queue.Empty):
                     handed.get(timeout=0.05)
 
-    def _work(self, handed: queue.Queue[tuple[bool, T | BaseException | None]], left: threading.Event) -> None:
+    def _work(
+        self,
+        handed: queue.Queue[tuple[bool, T | BaseException | None]],
+        left: threading.Event,
+        cancel: list[Callable[[], object]],
+    ) -> None:
         async def pump() -> None:
+            loop, task = asyncio.get_running_loop(), asyncio.current_task()
+            assert task is not None, "asyncio.run runs it as a task"
+            cancel.append(lambda: loop.call_soon_threadsafe(task.cancel))
+            if left.is_set():  # before there was anything to cancel
+                return
             async with aclosing(self._make()) as source:  # type: ignore[type-var]
                 async for item in source:
                     await asyncio.to_thread(handed.put, (True, item))

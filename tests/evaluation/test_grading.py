@@ -110,9 +110,16 @@ def test_no_prediction_at_all_is_refused():
 
 
 def test_splits_that_the_problems_do_not_have_are_refused():
-    """The message names the setting."""
-    with pytest.raises(DataError, match=r"no problem is in the splits test; set evaluate\.splits"):
-        grade([path("train-0")], problems(2, "train"))
+    """The message names the setting, and the splits that there are."""
+    with pytest.raises(DataError, match=r"in the splits ood; splits found: train; set evaluate\.splits"):
+        grade([path("train-0")], problems(2, "train"), EvaluateConfig(splits=("ood",)))
+
+
+def test_without_splits_asked_for_a_file_of_any_split_is_graded():
+    """A user's own file mostly names no split; the default still selects where it can."""
+    both = [*problems(2, "train"), *problems(2)]
+    assert {split for split, _ in grade([path("train-0"), path("train-1")], problems(2, "train")).marks} == {"train"}
+    assert {split for split, _ in grade([path("test-0"), path("test-1")], both).marks} == {"test"}
 
 
 def test_two_runs_in_one_are_refused():

@@ -12,7 +12,7 @@ from potstill.commands.printing import print_json, print_text
 from potstill.commands.running import print_plan, run_file
 from potstill.errors import ConfigError
 from potstill.messages import say
-from potstill.recipe import Recipe, build_recipe, read_recipe
+from potstill.recipe import Recipe, SourceConfig, build_recipe, read_recipe
 
 FILES_OF = {
     "sample": (("--problems", "the problems"),),
@@ -22,6 +22,9 @@ FILES_OF = {
     "infer": (("--problems", "the problems"),),
     "evaluate": (("--predictions", "the predictions"), ("--problems", "the problems")),
 }
+
+OF_ANY_SOURCE = {"columns", "answer_type", "labels", "invalid"}
+"""What a recipe says of its problems that also holds for another file of them."""
 
 
 def add(verb: str, parser: argparse.ArgumentParser) -> None:
@@ -37,6 +40,10 @@ def add(verb: str, parser: argparse.ArgumentParser) -> None:
     )(parser)
     if verb == "evaluate":
         parser.add_argument("--system", default="student", help="the system's name in the scores")
+    if any(flag in ("--problems", "--dev") for flag, _ in FILES_OF.get(verb, ())):
+        parser.add_argument(
+            "--columns", metavar="OURS=THEIRS,…", help="column mapping, e.g. question=text,answer=label"
+        )
     parser.set_defaults(call=CALLS[verb])
 
 
@@ -49,12 +56,18 @@ def _sample_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--temperature", type=float, metavar="T", help="sampling temperature [1.0]")
     parser.add_argument("--max-concurrency", type=int, metavar="C", help="requests in flight [32]")
     parser.add_argument("--ledger", metavar="FILE", help="the ledger of what was bought [in the user's cache folder]")
-    parser.add_argument("--columns", metavar="OURS=THEIRS,…", help="column mapping, e.g. question=text,answer=label")
+    parser.add_argument(
+        "--retry-failed", action="store_const", const=True, help="ask again also for refused and empty rows"
+    )
 
 
 def _infer_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--student", metavar="PATH|URL", help="a student folder, or an endpoint")
     parser.add_argument("--model", metavar="NAME", help="the model to ask for, at an endpoint")
+    parser.add_argument("--api-key-env", metavar="NAME", help="environment variable with an endpoint's key")
+    parser.add_argument(
+        "--ledger", metavar="FILE", help="keep an endpoint's answers here, and ask here first [nowhere]"
+    )
     parser.add_argument("--paths", metavar="KIND=K,…", help="paths per kind, e.g. cot=10")
 
 
@@ -70,15 +83,15 @@ def sample(options: argparse.Namespace) -> int:
     """Sample rationales into a file."""
     if not options.problems:
         return _stage_of_run("sample", options)
+    _require_teacher(options)
     teacher = _given(options, "base_url", "model", "api_key_env", "temperature", "max_concurrency")
-    if not options.recipe:
-        teacher.setdefault("base_url", None)
-    settings: dict[str, Any] = _given(options, "n")
+    settings: dict[str, Any] = _given(options, "n", "retry_failed")
     if options.kind:
         settings["kinds"] = [options.kind]
     if not options.recipe:
         settings.setdefault("template", "zero_shot")
     recipe = _recipe(options, {"teachers": teacher, "sample": settings, **_given(options, "ledger")})
+    out = Path() if options.dry_run else Path(_required(options, "out"))
     problems = _problems(options, recipe)
     if options.dry_run:
         from potstill.pipeline import require_teacher
@@ -89,7 +102,6 @@ def sample(options: argparse.Namespace) -> int:
         return 0
     from potstill.pipeline import buy_all
 
-    out = Path(_required(options, "out"))
     counts = buy_all(recipe, problems, out, run=str(out.resolve()))
     _print_counts("sample", counts, options)
     return 0
@@ -152,11 +164,17 @@ def train(options: argparse.Namespace) -> int:
     from potstill.students.training import train as train_stage
 
     recipe = _recipe(options, {"student": {"model": options.student}} if options.student else {})
+    if options.student is None and not options.recipe:
+        message = "train: --student is missing; give a Hugging Face name or folder, `miniature`, or --recipe FILE"
+        raise ConfigError(message)
     examples = list(read_records(options.examples, Example))
     dev: list[Any] = []
     if options.dev:
         options.problems = options.dev
         dev = _problems(options, recipe)
+    if options.dry_run:
+        _print_counts("train", {"examples": len(examples), "problems": len({e.group for e in examples})}, options)
+        return 0
     out = train_stage(
         examples,
         recipe.train,
@@ -177,19 +195,33 @@ def infer(options: argparse.Namespace) -> int:
     """Ask a student, into a file of predictions."""
     if not options.problems:
         return _stage_of_run("infer", options)
-    from potstill.files import write_records
     from potstill.recipe import TeacherConfig
-    from potstill.students.inference import infer as infer_stage
+    from potstill.students.predicting import infer_to_file
 
     settings = {"paths": _pairs(options.paths, "--paths", int)} if options.paths else {}
     recipe = _recipe(options, {"infer": settings})
     problems = _problems(options, recipe)
     student: Any = _required(options, "student")
     if str(student).startswith(("http://", "https://")):
-        student = TeacherConfig(base_url=student, model=options.model or "")
-    predictions = list(infer_stage(problems, student, recipe.infer, mix=recipe.mix, seed=recipe.seed))
-    write_records(_required(options, "out"), predictions)
-    _print_counts("infer", {"problems": len(problems), "paths": len(predictions)}, options)
+        if not options.model:
+            message = "infer: --model is missing; an endpoint is asked for a model by its name"
+            raise ConfigError(message)
+        student = TeacherConfig(base_url=student, model=options.model, **_given(options, "api_key_env"))
+    if options.dry_run:
+        from potstill.students.inference import plan_asks
+
+        count = sum(len(ask.indices) for ask in plan_asks(problems, recipe.infer, recipe.mix))
+    else:
+        count = infer_to_file(
+            problems,
+            student,
+            recipe.infer,
+            _required(options, "out"),
+            mix=recipe.mix,
+            seed=recipe.seed,
+            ledger=options.ledger,
+        )
+    _print_counts("infer", {"problems": len(problems), "paths": count}, options)
     return 0
 
 
@@ -215,7 +247,7 @@ def evaluate(options: argparse.Namespace) -> int:
         sandbox=recipe.sandbox,
     )
     rows = {"scores": [to_dict(s) for s in scores], "comparisons": []}
-    if options.out:
+    if options.out and not options.dry_run:
         import json
 
         write_atomic(options.out, json.dumps(rows, indent=1) + "\n")
@@ -266,8 +298,11 @@ def _recipe(options: argparse.Namespace, tables: dict[str, Any]) -> Recipe:
     data = read_recipe(options.recipe) if options.recipe else {}
     data.setdefault("problems", {"source": "given on the command line"})
     for name, table in tables.items():
-        data[name] = {**(data.get(name) or {}), **table} if isinstance(table, dict) else table
-    if data.get("teachers") is not None and not any(data["teachers"].values()):
+        given = data.get(name) or {}
+        if name == "teachers" and isinstance(given, list) and len(given) == 1:
+            given = given[0]
+        data[name] = {**given, **table} if isinstance(table, dict) and isinstance(given, dict) else table or given
+    if "teachers" in data and not data["teachers"]:
         del data["teachers"]
     return build_recipe(data, options.set, options.recipe or "command line")
 
@@ -275,24 +310,29 @@ def _recipe(options: argparse.Namespace, tables: dict[str, Any]) -> Recipe:
 def _problems(options: argparse.Namespace, recipe: Recipe) -> list[Any]:
     from potstill.evaluation.datasets import load_problems
 
-    columns = dict(recipe.problems.columns)
-    if getattr(options, "columns", None):
-        columns |= _pairs(options.columns, "--columns", str)
-    return load_problems(
-        _required(options, "problems"),
-        limit=options.limit,
-        columns=columns,
-        answer_type=recipe.problems.answer_type,
-        labels=recipe.problems.labels,
-    )
+    own = recipe.problems.model_dump(include=OF_ANY_SOURCE if options.recipe else {*SourceConfig.model_fields})
+    own["columns"] |= _pairs(options.columns, "--columns", str) if options.columns else {}
+    own |= {"source": _required(options, "problems"), **_given(options, "limit")}
+    return load_problems(SourceConfig(**own))
 
 
 def _required(options: argparse.Namespace, name: str) -> str:
     value: str | None = getattr(options, name, None)
-    if value is None:
+    if not value:
         message = f"{options.verb}: --{name} is missing; it is needed with the files given"
         raise ConfigError(message)
     return value
+
+
+def _require_teacher(options: argparse.Namespace) -> None:
+    """Raise unless something says whom to ask."""
+    if options.recipe or any(pair.startswith("teachers.") for pair in options.set):
+        return
+    for name in ("base_url", "model"):
+        if not getattr(options, name) and options.base_url != "miniature":
+            flag = f"--{name.replace('_', '-')}"
+            message = f"sample: {flag} is missing; give --base-url URL and --model NAME, or --recipe FILE"
+            raise ConfigError(message)
 
 
 def _given(options: argparse.Namespace, *names: str) -> dict[str, Any]:

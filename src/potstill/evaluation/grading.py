@@ -85,17 +85,21 @@ def grade(
 
     Args:
         rationales: Predictions of one run; those without a verdict are verified first.
-        problems: The problems that should have been answered; `config.splits` selects among them.
+        problems: The problems that should have been answered; `config.splits` selects among them; where it is not
+            given and no problem is in its default, all are evaluated.
 
     Raises:
         DataError: More than 5 % of a split have no prediction, none has one, or two runs are mixed in one.
     """
-    config = config or EvaluateConfig()
+    config, problems = config or EvaluateConfig(), list(problems)
     wanted = {problem.id: problem for problem in problems if problem.split in config.splits}
+    if not wanted and "splits" not in config.model_fields_set:  # a file of one's own mostly names no split
+        wanted = {problem.id: problem for problem in problems}
     if not wanted:
+        found = ", ".join(sorted({problem.split for problem in problems})) or "none"
         message = (
-            f"{system}: no problem is in the splits {', '.join(config.splits)}; "
-            "set evaluate.splits to splits that the problems have"
+            f"{system}: no problem is in the splits {', '.join(config.splits)}; splits found: {found}; "
+            "set evaluate.splits to some of them"
         )
         raise DataError(message)
     answers = _by_path(_verified(rationales, wanted, verify, sandbox), system)

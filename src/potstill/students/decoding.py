@@ -59,8 +59,14 @@ class Settings:
     """Longest prompt + continuation; generation stops there, with finish `length`."""
     batch_tokens: int = 16384
     """Rows x (prompt + new tokens) of one batch."""
+    is_stopped: Callable[[], bool] = lambda: False
+    """Whether nobody waits for the rest any more; looked at before every step."""
     ends: Callable[[Sequence[int]], bool] | None = None
     """Whether the tokens so far hold a stop text; looked at now and then."""
+
+
+class Stopped(Exception):  # noqa: N818 - nothing went wrong
+    """Decoding was given up because nobody waits for it."""
 
 
 def generate(model: Any, prompts: Sequence[Prompt], settings: Settings) -> Iterator[tuple[int, list[tuple[int, Path]]]]:
@@ -165,6 +171,8 @@ def _write(model: Any, parts: Sequence[tuple[Sequence[int], Any]], settings: Set
     reader = open_reader(model, prompts, owner, room=max(rooms))
     logits_RV = reader.first()
     for step in range(max(rooms)):
+        if settings.is_stopped():
+            raise Stopped
         tokens_R, logprob_R = _pick(logits_RV, rows.noise[:, step], settings)
         rows.logprob += logprob_R.cpu()
         alive = _sort_out(rows, tokens_R.tolist(), rooms, settings, step)

@@ -12,7 +12,9 @@ and checked in `potstill.rationales.verification`, and voted on in `potstill.stu
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Container, Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,6 +61,7 @@ def infer(
     threads: int | None = None,
     device: str | None = None,
     progress: Progress | None = None,
+    ledger: str | Path | None = None,
 ) -> Stream[Rationale]:
     """Return a student's paths for every problem, as they are written.
 
@@ -72,6 +75,8 @@ def infer(
         stop: Texts at which a path ends, beside the stop token; cut off the path.
         threads: CPU threads of torch (default: as they are set).
         device: Where a local student runs (default: a GPU if there is one).
+        ledger: A file that keeps what an endpoint answers, and is asked first. Not the default: a student that was
+            trained anew is mostly served under the name of the old one, whose answers the ledger would give.
 
     Raises:
         StudentError: The student cannot be loaded.
@@ -82,17 +87,21 @@ def infer(
     endpoint = as_endpoint(student)
     if endpoint is not None:
         served = Endpoint(address=endpoint, config=config, chat=mix.format == "chat", author=author, seed=seed,
-                          stop=tuple(stop))  # fmt: skip
+                          stop=tuple(stop), ledger=ledger)  # fmt: skip
         return Stream(lambda: _counted(served.paths(asks), progress))
 
     async def local() -> AsyncIterator[Rationale]:
         if not asks:
             return
         loaded = await asyncio.to_thread(_open, str(student), threads, device)
+        left = threading.Event()
         rows = paths_of(loaded, asks, config, chat=mix.format == "chat", author=author or Path(str(student)).name,
-                        seed=seed, stop=tuple(stop))  # fmt: skip
-        async for rationale in _counted(_in_thread(rows), progress):
-            yield rationale
+                        seed=seed, stop=tuple(stop), is_stopped=left.is_set)  # fmt: skip
+        try:
+            async for rationale in _counted(_in_thread(rows), progress):
+                yield rationale
+        finally:
+            left.set()
 
     return Stream(local)
 
@@ -124,6 +133,7 @@ def paths_of(
     author: str,
     seed: int = 0,
     stop: tuple[str, ...] = (),
+    is_stopped: Callable[[], bool] = lambda: False,
 ) -> Iterator[list[Rationale]]:
     """Yield the paths of a loaded student, a problem's at a time; prompts that do not fit come first."""
     from potstill.students.decoding import Prompt, generate
@@ -142,7 +152,7 @@ def paths_of(
         yield [_rationale(ask, i, author, request, text="", finish="error", reason=reason) for i in ask.indices]
     prompts = [Prompt(tokens, tuple(_path_seed(ask, index, seed) for index in ask.indices)) for ask, tokens in fitting]
     routes = prefix_logprobs(loaded, [ask for ask, _ in fitting], chat=chat, batch_tokens=config.batch_tokens)
-    for number, written in generate(loaded.model, prompts, _settings(loaded, config, stop)):
+    for number, written in generate(loaded.model, prompts, _settings(loaded, config, stop, is_stopped)):
         ask, tokens = fitting[number]
         route = routes.get((ask.problem.id, ask.kind))
         rows = []
@@ -180,7 +190,7 @@ def _path_seed(ask: Ask, index: int, seed: int) -> int | None:
     return None if index == 0 else child_seed("path", seed, ask.problem.id, ask.kind, index)
 
 
-def _settings(loaded: Loaded, config: InferConfig, stop: tuple[str, ...]) -> Any:
+def _settings(loaded: Loaded, config: InferConfig, stop: tuple[str, ...], is_stopped: Callable[[], bool]) -> Any:
     from potstill.students.decoding import Settings
 
     def ends(ids: Sequence[int]) -> bool:
@@ -194,6 +204,7 @@ def _settings(loaded: Loaded, config: InferConfig, stop: tuple[str, ...]) -> Any
         top_p=config.top_p,
         context=loaded.context,
         batch_tokens=config.batch_tokens,
+        is_stopped=is_stopped,
         ends=ends if stop else None,
     )
 
@@ -239,12 +250,16 @@ class Endpoint:
     author: str | None
     seed: int
     stop: tuple[str, ...]
+    ledger: str | Path | None = None
 
     async def paths(self, asks: Sequence[Ask]) -> AsyncIterator[Rationale]:
         """Yield the paths over the teacher's protocol; a failed row carries its reason."""
         from potstill.teachers.base import open_teacher
+        from potstill.teachers.ledger import Ledger
 
-        async with open_teacher(self.address, ledger=None, seed=self.seed) as teacher:
+        async with AsyncExitStack() as stack:
+            ledger = stack.enter_context(Ledger(self.ledger)) if self.ledger is not None else None
+            teacher = await stack.enter_async_context(open_teacher(self.address, ledger=ledger, seed=self.seed))
             limit = self.address.max_concurrency
             async for rows in map_concurrent(lambda ask: self._ask(teacher, ask), asks, limit):
                 for row in rows:
