@@ -16,7 +16,7 @@ READ = [
     ("number", (), "1e-07", "float", "0.0000001"),
     ("number", (), "12345678901.25", "float", "12345678901.25"),
     ("number", (), "2/3", "Rational", "2/3"),
-    ("number", (), "66.66666666666667", "float", "66.66666666666667"),
+    ("number", (), "66.66666666666667", "float", "66.6666666666667"),
     ("number", (), "[5]", "list", "5"),
     ("number", (), "{x: 5}", "dict", "5"),
     ("number", (), "(5,)", None, "5"),
@@ -38,9 +38,12 @@ READ = [
     ("choice", AGES, "24", None, "(b)"),
     ("choice", AGES, "0.5", "float", "(c)"),
     ("choice", AGES, "b", "str", "(b)"),
+    ("choice", ("15", "19"), "19.6875", None, None),
     ("choice", AGES, "None of these", None, "(d)"),
     ("choice", AGES, "25", "int", None),
     ("choice", ("$1", "1 cent", "2"), "1.0", "float", None),
+    ("choice", ("62, 34", "34, 62", "34"), "(34, 62)", "tuple", "(b)"),
+    ("choice", ("AB/270", "AB/2700"), "A*B/2700", "Mul", "(b)"),
     ("expression", (), "sqrt(2)/2", "Mul", "1/2*sqrt(2)"),
     ("expression", (), "x**2 + 1", "Add", "1 + x^2"),
     ("expression", (), "[1, 2]", "list", "1, 2"),
@@ -62,14 +65,22 @@ def test_a_label_is_one_of_the_set():
     assert read_value("neutral", None, wanted) is None
 
 
-@pytest.mark.parametrize(("value", "gold", "is_equal"), [(200 / 3, "66.67", True), (0.1 + 0.2, "0.3", True),
-                                                         (200 / 3, "67", False), (17.9999, "18", False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("value", "gold", "is_equal"),
+    [
+        (200 / 3, "66.67", True),
+        (0.1 + 0.2, "0.3", True),
+        (3 / 7, "3/7", True),
+        (200 / 3, "67", False),
+        (17.9999, "18", False),
+    ],
+)
 def test_a_float_equals_its_exact_value_and_its_rounding_to_two_decimals(value, gold, is_equal):
     """The rule for visible floats decides; noise is taken off before it, real digits never."""
     assert equal(gold, read_value(str(value), "float", Wanted("number")), "number") is is_equal
 
 
-@pytest.mark.parametrize("text", ["66.66666666666667", "1.6e-19", "2", "x", "1e400", "nan", "9999999999999999999999.5"])
+@pytest.mark.parametrize("text", ["66.6666666666667", "1.6e-19", "2", "x", "1e400", "nan", "9999999999999999999999.5"])
 def test_a_number_without_noise_is_left_alone(text):
     """So are integers, words, infinities, and decimals that no double can hold."""
     assert denoised(text) == text

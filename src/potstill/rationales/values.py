@@ -14,13 +14,13 @@ from decimal import Decimal
 
 from potstill.rationales.answers import Answer, equal, normalise
 from potstill.rationales.extraction import find
-from potstill.rationales.numbers import parse_number
+from potstill.rationales.numbers import parse_number, same
 from potstill.rationales.prose import Wanted
 
 NOISE = 1e-12
 """Relative error up to which a float is taken for the shorter decimal next to it: 17.999999999999996 is 18."""
-_FLOAT_DIGITS, _FULL = 17, 10
-"""A double has at most so many significant digits; noise around zero has nearly all of them, 1.6e-19 has not."""
+_FLOAT_DIGITS, _SURE, _FULL = 17, 15, 10
+"""A double has at most 17 significant digits, of which 15 are sure; noise around zero has at least 10, 1.6e-19 two."""
 _FLOAT = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 _ONE_ITEM = re.compile(r"(?:array|Matrix|FiniteSet|frozenset)?[(\[{]+([^()\[\]{}]*)[)\]}]+")
 _COLLECTIONS = frozenset({"list", "tuple", "set", "frozenset", "ndarray", "dict", "FiniteSet", "Tuple", "str", None})
@@ -28,6 +28,7 @@ _COLLECTIONS = frozenset({"list", "tuple", "set", "frozenset", "ndarray", "dict"
 _TEXTS = frozenset({"str", None})
 """Kinds of value that may be a sentence; a number of any other kind is the value itself, not one named in it."""
 _FORMULA = re.compile(r"\d\s*[*/^+-]\s*[A-Za-z_]|[A-Za-z_]\s*(?:[*/^]|[+-]\s+\d)")
+_NUMBERS = re.compile(r"[(\[]?[-\d.,\s]*\d[-\d.,\s]*[)\]]?")
 _LETTERED = re.compile(r"\(?[A-Za-z]\s*[).:]\s*")
 
 
@@ -56,7 +57,14 @@ def read_value(text: str, kind: str | None, wanted: Wanted) -> Answer | None:
 
 
 def denoised(text: str) -> str:
-    """Return a float's text without the noise of binary arithmetic, at most nine decimals; other text as it is."""
+    """Return a float's text without the noise of binary arithmetic; other text as it is.
+
+    A decimal of at most nine places that is as good as equal takes its place; else the digits past the fifteenth go,
+    which the order of the operations decides.
+
+    >>> denoised("17.999999999999996"), denoised("66.66666666666667"), denoised("0.5")
+    ('18', '66.6666666666667', '0.5')
+    """
     if _FLOAT.fullmatch(text) is None or not 0 < _digits(text) <= _FLOAT_DIGITS:
         return text
     value = float(text)
@@ -66,7 +74,7 @@ def denoised(text: str) -> str:
         near = round(value, decimals)
         if abs(value - near) <= NOISE * max(1.0, abs(value)) and (near or not value or _digits(text) >= _FULL):
             return format(Decimal(repr(near)), "f").removesuffix(".0")
-    return text
+    return format(Decimal(format(value, f".{_SURE}g")), "f") if _digits(text) > _SURE else text
 
 
 def _digits(text: str) -> int:
@@ -112,16 +120,24 @@ def _choice(text: str, kind: str | None, wanted: Wanted) -> Answer | None:
     answer = normalise(text, "choice", wanted.options)
     if answer is not None:
         return answer
-    value = normalise(text, "number") if parse_number(text) is not None else None
-    if value is None:
+    own = [_LETTERED.sub("", option, count=1) for option in wanted.options]
+    hits = [at for at, option in enumerate(own) if _has_numbers(option, text)]
+    if not hits and _FORMULA.search(text):
+        formula = normalise(_mathematical(text, kind), "expression")
+        hits = [at for at, option in enumerate(own) if equal(option, formula, "expression") is True]
+    if not hits and re.search("[A-Za-z]{2}", text):
         return _said(text, kind, wanted)
-    hits = [at for at, option in enumerate(wanted.options) if _has_value(option, value)]
     return Answer(f"({chr(97 + hits[0])})") if len(hits) == 1 else None
 
 
-def _has_value(option: str, value: Answer) -> bool:
-    own = normalise(_LETTERED.sub("", option, count=1), "number")
-    return own is not None and len(own.numbers) == 1 and equal(own, value, "number") is True
+def _has_numbers(option: str, text: str) -> bool:
+    """Whether an option has the numbers of a value, in their order: "$23.00" that of 23, "62, 34" those of a pair."""
+    if parse_number(text) is None and not _NUMBERS.fullmatch(text):
+        return False
+    numbers, own = normalise(text, "number"), normalise(option, "number")
+    if numbers is None or own is None or not len(numbers.numbers) == len(own.numbers) > 0:
+        return False
+    return all(same(a, b) for a, b in zip(own.numbers, numbers.numbers, strict=True))
 
 
 def _mathematical(text: str, kind: str | None) -> str:
