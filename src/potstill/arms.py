@@ -22,6 +22,7 @@ from potstill.messages import is_quiet, say, set_quiet
 from potstill.recipe import Recipe, load_recipe
 from potstill.records import Example, Problem, Rationale, child_seed, content_id
 from potstill.run import Run
+from potstill.students.curriculum import noted
 from potstill.verdicts import read_verified, verify_file
 
 APPEND_ROWS = 64
@@ -65,7 +66,9 @@ def _arm(recipe: Recipe, name: str, seed: int, marks: Mapping[str, str]) -> Arm:
     own = recipe.for_arm(name)
     is_trained = name not in recipe.arms or recipe.arms[name].train is not None
     job = name if recipe.n_seeds == 1 or not is_trained else f"{name}.seed{seed}"
-    examples = content_id(marks["filter"], own.filter.model_dump(mode="json"), own.mix.model_dump(mode="json"), seed)
+    difficulty = [by] if (by := noted(own.train.curriculum)) else []
+    made_of = [own.filter.model_dump(mode="json"), own.mix.model_dump(mode="json"), seed, *difficulty]
+    examples = content_id(marks["filter"], *made_of)
     if not is_trained:
         examples = marks["problems"]
     student_table = own.student.model_dump(mode="json")
@@ -80,17 +83,22 @@ def _arm(recipe: Recipe, name: str, seed: int, marks: Mapping[str, str]) -> Arm:
     return Arm(name=name, seed=seed, job=job, recipe=own, is_trained=is_trained, marks=stages)
 
 
-def require_means(run: Run, arms: Iterable[Arm]) -> None:
-    """Open the embedding model of every arm that is still to be mixed, before anything is spent.
+def require_means(run: Run, arms: Iterable[Arm], problems: Iterable[Problem]) -> None:
+    """Check, before anything is spent, what the arms that are still to be mixed will need.
 
     Raises:
-        MissingExtraError, ConfigError: It cannot be opened.
+        MissingExtraError, ConfigError: An embedding model cannot be opened.
+        DataError: No training problem has what a curriculum orders by.
     """
     from potstill.rationales.embedding import require_model
+    from potstill.students.curriculum import require_noted
 
-    for arm in arms:
-        if arm.recipe.mix.select is not None and _is_open(run, arm, f"examples/{arm.job}"):
+    problems = list(problems)
+    for arm in (arm for arm in arms if _is_open(run, arm, f"examples/{arm.job}")):
+        if arm.recipe.mix.select is not None:
             require_model(arm.recipe.mix.select.embedding)
+        if by := noted(arm.recipe.train.curriculum):
+            require_noted(by, [p for p in problems if p.split in arm.recipe.sample.splits])
 
 
 def run_arms(run: Run, recipe: Recipe, arms: list[Arm], until: str) -> None:
@@ -130,7 +138,10 @@ def mix_arms(run: Run, arms: Iterable[Arm]) -> None:
         kept, _ = keep(rationales, arm.recipe.filter, contaminated=tainted)
         train = [p for p in problems.values() if p.split in arm.recipe.sample.splits and p.id not in tainted]
         seed = child_seed(arm.recipe.seed, "mix", arm.seed)
-        examples = mix(kept, arm.recipe.mix, problems=train, filter=None, candidates=rationales, seed=seed)
+        examples = mix(
+            kept, arm.recipe.mix, problems=train, filter=None, candidates=rationales, seed=seed,
+            difficulty=noted(arm.recipe.train.curriculum),
+        )  # fmt: skip
         run.write(arm.examples_name, examples)
         counts = {"kept": len(kept), "examples": len(examples), "problems": len({e.group for e in examples})}
         counts |= kind_counts(examples)

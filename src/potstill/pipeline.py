@@ -183,7 +183,6 @@ class Pipeline:
             "report": self.report,
         }
         self.files.describe(dump_recipe(self.recipe), seed=self.recipe.seed, method=self.recipe.method)
-        require_means(self.files, self.arms)
         for name in STAGES[: STAGES.index(until) + 1]:
             if name in ("mix", "train") and until != name:
                 continue
@@ -205,6 +204,7 @@ class Pipeline:
             self.files.finish("problems", self.marks["problems"], counts)
             say("problems", ", ".join(f"{n} {name}" for name, n in counts.items()))
         self.problems = {p.id: p for p in self.files.read("problems.jsonl", Problem)}
+        require_means(self.files, self.arms, self.problems.values())
 
     def sample(self) -> None:
         """Buy the teacher's rationales."""

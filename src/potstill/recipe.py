@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -309,6 +309,18 @@ class StudentConfig(Table):
     trust_remote_code: bool = False
 
 
+class CurriculumConfig(Table):
+    """`train.curriculum`: which problems come first; see docs/levers.md."""
+
+    by: str
+    """What makes a problem hard: length (of its targets), pass_rate (of the teacher's samples; few right ones are
+    hard), loss (of the student before training), or a field of the problems' meta (large numbers are hard)."""
+    order: Literal["easy_first", "hard_first"] = "easy_first"
+    pace: Literal["epoch", "linear"] | Annotated[int, Field(ge=1)] = "epoch"
+    """epoch: every epoch runs through all problems in this order. Else problems join, a fifth of them at the start and
+    all after that number of optimizer steps; linear: after the last one."""
+
+
 class TrainConfig(BaseModel):
     """`train`: our few options, and any argument of the Hugging Face Trainer by its own name."""
 
@@ -330,10 +342,22 @@ class TrainConfig(BaseModel):
     task_weights: dict[str, float] = {}
     """Loss weight of each kind of example, whose losses are then means of their own; empty: one token mean over all.
     Mixed Distillation: {cot: 0.5, pot: 0.5}; Distilling Step-by-Step: {answer: 0.5, cot: 0.5}."""
+    curriculum: CurriculumConfig | None = None
+    """Order or pacing of the problems; `None`: at random."""
     patience: int | None = Field(default=None, ge=1)
     """Stop after this many evaluations on the dev split without a better accuracy; `None`: run to `max_steps`."""
     dev_problems: int | None = Field(default=None, ge=1)
     """Problems of the dev split used to choose the checkpoint; `None`: all."""
+
+    @model_validator(mode="after")
+    def _pace_fits_loader(self) -> TrainConfig:
+        if self.curriculum is not None and self.curriculum.pace != "epoch" and self.loader == "all":
+            message = (
+                f"curriculum.pace: {self.curriculum.pace} visits easy problems more often, loader: all every example "
+                "once an epoch; use pace: epoch or loader: one_per_problem"
+            )
+            raise ValueError(message)
+        return self
 
 
 class InferConfig(Table):

@@ -132,6 +132,7 @@ def mix(options: argparse.Namespace) -> int:
         return _stage_of_run("mix", options)
     from potstill.files import read_records
     from potstill.records import Rationale, Verdict
+    from potstill.students.curriculum import noted
     from potstill.students.exports import export
     from potstill.students.mixing import mix as mix_stage
 
@@ -147,8 +148,9 @@ def mix(options: argparse.Namespace) -> int:
 
         rationales = list(verify_stage(rationales, problems, recipe.verify, sandbox=recipe.sandbox))
     examples = mix_stage(
-        rationales, recipe.mix, problems=list(problems.values()), filter=recipe.filter, seed=recipe.seed
-    )
+        rationales, recipe.mix, problems=list(problems.values()), filter=recipe.filter, seed=recipe.seed,
+        difficulty=noted(recipe.train.curriculum),
+    )  # fmt: skip
     if not options.dry_run:
         export(examples, _required(options, "out"), options.format)
     _print_counts("mix", {"examples": len(examples), "problems": len({e.group for e in examples})}, options)

@@ -6,18 +6,22 @@
 Where a problem has rationales of several kinds, a visit draws as many of each kind: every step holds both kinds of the
 same problems, as the loss of Mixed Distillation asks for.
 
+A curriculum (`curriculum`) orders the problems of each epoch, or lets them join one after another.
+
 A step's rows depend on nothing but the seed, the epoch and the step's number, so training resumes in mid-epoch without
 replaying anything. Prompts of similar length meet, so that padding stays small. No tensors here: `sharing` collates.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from potstill.records import child_seed
+from potstill.students.curriculum import Curriculum
 from potstill.students.encoding import Encoded
 
 POOL_STEPS = 16
@@ -38,13 +42,17 @@ class Schedule:
     """The steps of each epoch. `len` is the number of steps of the current epoch; item i is a list of rows."""
 
     def __init__(
-        self, rows: Sequence[Encoded], *, loader: str, problems_per_step: int, rationales_per_problem: int, seed: int
-    ) -> None:
+        self, rows: Sequence[Encoded], *, loader: str, problems_per_step: int, rationales_per_problem: int, seed: int,
+        curriculum: Curriculum | None = None,
+    ) -> None:  # fmt: skip
         self._loader = loader
         self._problems_per_step = problems_per_step
         self._rationales_per_problem = rationales_per_problem
         self._seed = seed
         self._groups = _grouped(rows)
+        self._curriculum = curriculum
+        if curriculum is not None:
+            self._groups.sort(key=lambda group: (curriculum.difficulty[group[0].group], group[0].group))
         self._epoch = -1
         self._steps: list[list[list[Encoded]]] = []
         self.set_epoch(0)
@@ -61,17 +69,34 @@ class Schedule:
         else:
             parts = self._chunks(rng)
             order = rng.permutation(len(parts))
+        if self._curriculum is not None and self._curriculum.pace is None:
+            self._steps = _in_order(parts, order, self._problems_per_step, self._curriculum)
+            return
         self._steps = _arranged([parts[i] for i in order], self._problems_per_step, rng)
 
     def __len__(self) -> int:
         return len(self._steps)
 
     def __getitem__(self, step: int) -> list[Row]:
-        parts = self._steps[step]
+        parts = self._joined(step) or self._steps[step]
         if self._loader == "all":
             return [Row(example, example.weight) for part in parts for example in part]
         rng = np.random.default_rng(child_seed("draw", self._seed, self._epoch, step))
         return [row for part in parts for own in _by_task(part) for row in self._drawn(own, rng)]
+
+    def _joined(self, step: int) -> list[list[Encoded]]:
+        """Return problems drawn from those that have joined by this step; none when all have."""
+        if self._curriculum is None or self._curriculum.pace is None:
+            return []
+        share = self._curriculum.share(self._epoch * len(self._steps) + step)
+        if share >= 1:
+            return []
+        count = max(self._problems_per_step, math.ceil(share * len(self._groups)))
+        if count >= len(self._groups):
+            return []
+        rng = np.random.default_rng(child_seed("joined", self._seed, self._epoch, step))
+        picks = np.sort(rng.choice(count, size=self._problems_per_step, replace=False))
+        return [self._groups[pick] for pick in picks]
 
     def _drawn(self, group: list[Encoded], rng: np.random.Generator) -> list[Row]:
         """Draw without replacement; a problem with too few rationales makes up for it in weight.
@@ -93,6 +118,14 @@ class Schedule:
             order = rng.permutation(len(group))
             chunks += [[group[i] for i in order[at : at + size]] for at in range(0, len(group), size)]
         return chunks
+
+
+def _in_order(
+    parts: list[list[Encoded]], drawn: np.ndarray, per_step: int, curriculum: Curriculum
+) -> list[list[list[Encoded]]]:
+    """Arrange an epoch from its first problem to its last; equally difficult ones in the order drawn."""
+    order = sorted(drawn.tolist(), key=lambda i: curriculum.difficulty[parts[i][0].group])
+    return [[parts[i] for i in order[at : at + per_step]] for at in range(0, len(order), per_step)]
 
 
 def _grouped(rows: Sequence[Encoded]) -> list[list[Encoded]]:

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from potstill.errors import DataError
@@ -32,6 +33,7 @@ from potstill.rationales.filtering import keep, require_kept
 from potstill.rationales.selecting import drawn_order, select
 from potstill.recipe import FilterConfig, MixConfig
 from potstill.records import Example, Problem, Rationale, content_id
+from potstill.students.curriculum import difficulties
 from potstill.students.rendering import (
     answer_target,
     gold_answer,
@@ -51,6 +53,7 @@ def mix(
     filter: FilterConfig | None = FilterConfig(),  # noqa: B008 - the interface's word for the stage
     candidates: Iterable[Rationale] | None = None,
     seed: int = 0,
+    difficulty: str | None = None,
 ) -> list[Example]:
     """Return the training examples of the kept rationales, in an order that does not depend on that of the input.
 
@@ -60,6 +63,8 @@ def mix(
         filter: Applied after `mix.n` has chosen, before `mix.select` does; `None`: `rationales` are already filtered.
         candidates: With `filter=None`: every rationale sampled, of which the first `mix.n` are chosen.
         seed: Orders each problem's samples; the first n of it are a part of the first n + 1.
+        difficulty: What a curriculum orders by, noted in each example's meta: `pass_rate`, of the sampled rationales,
+            or a field of the problems' meta.
 
     Raises:
         DataError: Nothing is left to train on, a rationale's problem is unknown, or `mix.select` lacks what it needs.
@@ -90,6 +95,9 @@ def mix(
             examples += _from(rows, kind, known, config, seed)
     if not examples:
         raise DataError(_nothing(config, everything, known))
+    if difficulty is not None:
+        found = difficulties(difficulty, known.values(), everything)
+        examples = [_noted(example, found) for example in examples]
     return _capped(examples) if config.balance == "cap" else examples
 
 
@@ -103,6 +111,12 @@ def kind_counts(examples: Iterable[Example]) -> dict[str, int]:
     if len(counts) > 1:
         counts["one_kind_only"] = sum(len(own) < len(counts) for own in kinds.values())
     return dict(counts)
+
+
+def _noted(example: Example, found: Mapping[str, float]) -> Example:
+    if example.group not in found:
+        return example
+    return replace(example, meta={**example.meta, "difficulty": found[example.group]})
 
 
 def _capped(examples: Sequence[Example]) -> list[Example]:

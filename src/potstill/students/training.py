@@ -12,6 +12,7 @@ Not covered: encoder-decoder students, teacher logits.
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -26,11 +27,20 @@ from transformers.trainer_utils import get_last_checkpoint
 from potstill.errors import ConfigError
 from potstill.files import write_atomic, writing
 from potstill.messages import say
-from potstill.recipe import InferConfig, MixConfig, SandboxConfig, StudentConfig, TrainConfig, VerifyConfig
+from potstill.recipe import (
+    CurriculumConfig,
+    InferConfig,
+    MixConfig,
+    SandboxConfig,
+    StudentConfig,
+    TrainConfig,
+    VerifyConfig,
+)
 from potstill.records import Example, Problem, content_id, to_dict
 from potstill.students.arguments import batch_shape, trainer_arguments
 from potstill.students.batching import Row, Schedule
 from potstill.students.cards import read_record, write_student
+from potstill.students.curriculum import Curriculum, losses, plan
 from potstill.students.encoding import Audit, Encoded, audit_rows, encode, fit
 from potstill.students.loading import Loaded, adapt, open_student, quiet_bars
 from potstill.students.selection import DevSplit
@@ -100,7 +110,9 @@ def train(
     texts = [text for example in examples for text in (example.prompt, example.target)]
     loaded = open_student(student, texts=lambda: texts, seed=seed)
     rows, found = prepare(examples, loaded, config, chat=mix.format == "chat")
-    job = Job(name or out.name, out, config, student, split, loaded, rows, found, mark, seed, dict(card or {}))
+    job = Job(
+        name or out.name, out, config, student, split, loaded, rows, found, mark, seed, dict(card or {}), examples
+    )  # fmt: skip
     return job.run(resume=resume)
 
 
@@ -152,6 +164,7 @@ class Job:
     mark: str
     seed: int
     card: dict[str, Any]
+    examples: list[Example]
 
     @property
     def workshop(self) -> Path:
@@ -176,6 +189,8 @@ class Job:
         model = self.adapted()
         uses_cache = model.config.use_cache
         layout = self.choose(model, args)
+        if self.config.curriculum is not None:
+            schedule = self.schedule(self.curriculum(self.config.curriculum, model, layout, args, len(schedule)))
         course = Course(name=self.name, schedule=schedule, layout=layout, tasks=tasks, task_weights=task_weights,
                         split=self.split, loaded=self.loaded, patience=self.config.patience)  # fmt: skip
         if is_main:
@@ -200,7 +215,7 @@ class Job:
         """Where the Trainer keeps its checkpoints."""
         return self.workshop / "checkpoints"
 
-    def schedule(self) -> Schedule:
+    def schedule(self, curriculum: Curriculum | None = None) -> Schedule:
         """Return which rows meet in which step."""
         problems, rationales = batch_shape(self.config)
         return Schedule(
@@ -209,7 +224,28 @@ class Job:
             problems_per_step=problems,
             rationales_per_problem=rationales,
             seed=self.seed,
+            curriculum=curriculum,
         )
+
+    def curriculum(
+        self, config: CurriculumConfig, model: Any, layout: Layout, args: Any, steps_per_epoch: int
+    ) -> Curriculum:
+        """Return the order of the problems; the untrained student's losses are measured once and kept for a resume."""
+        file = self.workshop / "losses.json"
+        measured: dict[str, float] | None = None
+        if config.by == "loss" and file.exists():
+            measured = json.loads(file.read_text(encoding="utf-8"))
+        elif config.by == "loss":
+            route(model, layout)
+            try:
+                measured = losses(model, self.rows, shared=layout.shared)
+            finally:
+                unroute(model)
+            if args.process_index == 0:
+                write_atomic(file, json.dumps(measured))
+        per_step = args.gradient_accumulation_steps * args.world_size
+        pace = None if config.pace == "epoch" else per_step * paced_steps(config.pace, args, steps_per_epoch / per_step)
+        return plan(config, self.examples, self.rows, pace=pace, measured=measured)
 
     def open_workshop(self, *, resume: bool) -> str | None:
         """Make the folder for checkpoints; return the last whole checkpoint of the same training, if there is one."""
@@ -278,6 +314,7 @@ class Job:
             "problems_per_step": problems,
             "rationales_per_problem": rationales,
             "loader": self.config.loader,
+            "curriculum": self.config.curriculum and self.config.curriculum.model_dump(mode="json"),
             "shared_prompt": layout.shared,
             "layout_reason": layout.reason,
             "prompt": self.split.mix.prompt,
@@ -288,6 +325,13 @@ class Job:
             "remedies": list(self.loaded.remedies),
             "audit": self.audit.facts(),
         }
+
+
+def paced_steps(pace: int | str, args: Any, steps_per_epoch: float) -> int:
+    """Return the optimizer steps after which all problems have joined: a number, or all (`linear`)."""
+    if isinstance(pace, int):
+        return pace
+    return int(args.max_steps) if args.max_steps > 0 else math.ceil(args.num_train_epochs * steps_per_epoch)
 
 
 def task_table(task_weights: Mapping[str, float], found: Audit) -> tuple[list[str], torch.Tensor]:
