@@ -230,7 +230,7 @@ def _legend(rows: Sequence[Score]) -> str:
     if "oracle" in paths:
         parts.append("oracle: either greedy path is right, a bound")
     if "agreed" in paths:
-        parts.append("agreed: where both give one answer, n of them")
+        parts.append(f"agreed: where both give one answer{' under any seed' if seeds > 1 else ''}, n of them")
     if unscored:
         parts.append(f"{unscored} unscored, in no mean")
     return "; ".join(parts) + "."

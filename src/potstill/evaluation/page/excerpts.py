@@ -43,7 +43,8 @@ def student_examples(facts: Facts, most: int) -> Html | None:
         "Picked by a hash within each kind, not by eye."
     )
     heads = {"gained": "Right only after", "lost": "Right only before", "still wrong": "Still wrong"}
-    named = (f"before: {system_words(facts, first)}", f"after: {system_words(facts, after)}")
+    before = "before training" if first == "untrained" else f"before: {system_words(facts, first)}"
+    named = (before, f"after: {system_words(facts, after)}")
     shown = [case_view(case, heads.get(case.heading, case.heading), named) for case in cases]
     return section("students", "The student, before and after", element("p", said, class_="lead"), *shown)
 

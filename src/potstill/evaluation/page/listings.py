@@ -48,7 +48,7 @@ def score_table(facts: Facts) -> Html | None:
         "No answer: none found, or the program failed; counted as not right."
     )
     if any(row.path in BOUNDS for row in rows):
-        said += " Either right: a bound, no answer of the student. Where both agree: n and unscored say how often."
+        said += " Either right: a bound, no answer of the student. Where both agree: it abstains elsewhere."
     names = ("system", "path", "% right", "95 % interval", "n", "unscored", "no answer", "seeds")
     return section("scores", "All scores", listing(said, names, body, first_number=2, wide=(5, 6, 7)))
 
