@@ -11,7 +11,8 @@ from toy_worlds import ACTIONS, ToyWorld
 
 from potstill.errors import DataError
 from potstill.generators.asking import Reward, World
-from potstill.generators.search import IDLE_STEPS, PUBLISHED, TREE, Pick, rank, search, select
+from potstill.generators.search import IDLE_STEPS, search
+from potstill.generators.selecting import PUBLISHED, TREE, Pick, rank, select
 from potstill.generators.trees import Node, attach, back_up, living, plant, to_rows
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
