@@ -25,7 +25,7 @@ NO_FILTER = FilterConfig(keep="all", allow_truncated=True, decontaminate=())
 _ADVICE = {
     "wrong": "the teacher's answers differ from the gold ones: check problems.answer_type and columns.answer",
     "no_answer": "no final answer was found in the texts: ask for one in the prompt (sample.template)",
-    "unverified": "nothing could be checked: without gold answers set filter.keep to all",
+    "unverified": "nothing could be checked: without gold answers set filter.keep to majority or all",
     "truncated": "the texts ended at max_tokens: raise teachers.max_tokens, or set filter.allow_truncated",
     "program_failed": "the programs do not run: look at the details in verdicts.jsonl",
     "one_kind": "agreement needs chains of thought and programs: set sample.kinds to [cot, pot]",

@@ -100,11 +100,22 @@ def _unwrapped(text: str, kind: str | None) -> str:
 def _number(text: str, kind: str | None, wanted: Wanted) -> Answer | None:
     if parse_number(text) is None and re.search("[A-Za-z]", text):
         return _said(text, kind, wanted)
-    answer = normalise(text, "number")
+    answer = _several(text) or normalise(text, "number")
     if answer is not None and "/" in answer.text and _FLOAT.fullmatch(text):
         # As a fraction it would no longer be seen to be a float, which equals its exact value and its roundings.
         return replace(answer, text=text)
     return answer
+
+
+def _several(text: str) -> Answer | None:
+    """Read a pair or a list of numbers, in their order; `(6, -12)` is no difference."""
+    items = [parse_number(item) for item in text.strip("()[] ").split(",")] if "," in text else []
+    numbers = tuple(item for item in items if item is not None)
+    if len(numbers) < max(2, len(items)) or parse_number(text) is not None:
+        return None
+    if all(same(numbers[0], other) for other in numbers[1:]):
+        return Answer(numbers[0].text, numbers=numbers)
+    return Answer(", ".join(sorted(number.text for number in numbers)), numbers=numbers)
 
 
 def _said(text: str, kind: str | None, wanted: Wanted) -> Answer | None:
@@ -134,7 +145,7 @@ def _has_numbers(option: str, text: str) -> bool:
     """Whether an option has the numbers of a value, in their order: "$23.00" that of 23, "62, 34" those of a pair."""
     if parse_number(text) is None and not _NUMBERS.fullmatch(text):
         return False
-    numbers, own = normalise(text, "number"), normalise(option, "number")
+    numbers, own = _several(text) or normalise(text, "number"), _several(option) or normalise(option, "number")
     if numbers is None or own is None or not len(numbers.numbers) == len(own.numbers) > 0:
         return False
     return all(same(a, b) for a, b in zip(own.numbers, numbers.numbers, strict=True))
