@@ -156,7 +156,7 @@ def test_an_unreachable_endpoint_is_the_users_error_and_leaves_the_run_resumable
     message = capsys.readouterr().err
     assert (code, message.count("\n")) == (1, 1)
     assert "127.0.0.1:9" in message
-    assert run_smoke_sampling(tmp_path, "run", "--force") == 0
+    assert run_smoke_sampling(tmp_path, "run") == 0
 
 
 @pytest.mark.parametrize("seed", range(3))

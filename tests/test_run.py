@@ -49,11 +49,30 @@ def test_an_interrupted_stage_keeps_its_files_and_a_changed_one_sets_them_aside(
 def test_a_changed_recipe_is_refused_unless_forced(tmp_path):
     """The message names the stages that would be redone."""
     with Run(tmp_path) as run:
-        run.begin("sample", "one", [])
+        run.begin("sample", "one", ["rationales.jsonl"])
+        run.write("rationales.jsonl", [Problem(id="1", question="Q")])
         run.require_fresh({"sample": "one", "verify": "x"}, force=False)
         with pytest.raises(ConfigError, match=r"that invalidates: sample\. Use --force"):
             run.require_fresh({"sample": "two"}, force=False)
         run.require_fresh({"sample": "two"}, force=True)
+
+
+def test_what_cost_nothing_is_redone_without_force(tmp_path):
+    """Scores and verdicts, and stages that have written nothing; a student, finished or half trained, is not."""
+    marks = dict.fromkeys(("evaluate", "verify", "examples/a", "sample"), "one")
+    with Run(tmp_path) as run:
+        for stage, mark in marks.items():
+            run.begin(stage, mark, [f"{stage}.jsonl"])
+        run.write("evaluate.jsonl", [Problem(id="1", question="Q")])
+        run.write("verify.jsonl", [Problem(id="1", question="Q")])
+        run.path("sample.jsonl").touch()
+        run.require_fresh(dict.fromkeys(marks, "two"), force=False)
+        run.begin("students/a", "one", ["students/a"])
+        run.require_fresh({"students/a": "two"}, force=False)
+        (tmp_path / "students" / ".a.partial" / "checkpoints").mkdir(parents=True)
+        (tmp_path / "students" / ".a.partial" / "checkpoints" / "weights").touch()
+        with pytest.raises(ConfigError, match=r"that invalidates: evaluate, students/a\."):
+            run.require_fresh({"evaluate": "two", "students/a": "two"}, force=False)
 
 
 def test_a_damaged_or_foreign_manifest_is_refused(tmp_path):

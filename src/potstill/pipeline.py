@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,14 @@ from potstill.arms import arms_of, require_means, run_arms
 from potstill.ensembles import Members, assemble
 from potstill.errors import ConfigError
 from potstill.messages import say
-from potstill.recipe import Recipe, SampleConfig, TeacherConfig, dump_recipe, load_recipe
+from potstill.preflight import (
+    require_endpoint,
+    require_sound_arms,
+    require_sound_asking,
+    require_splits,
+    require_teacher,
+)
+from potstill.recipe import Recipe, SampleConfig, dump_recipe, load_recipe
 from potstill.records import Comparison, Problem, Rationale, Score, content_id, to_dict
 from potstill.run import Run, chain
 from potstill.verdicts import read_verified, verify_file
@@ -68,7 +76,12 @@ def plan_recipe(recipe: Recipe) -> list[dict[str, Any]]:
 
     teacher = known_as(require_teacher(recipe))
     known: dict[str, Any] = {"seed": recipe.seed, "ledger": recipe.ledger, "endpoint": ledger_name(teacher)}
+    require_sound_asking(recipe)
+    if find_spec("torch") is not None and find_spec("transformers") is not None:
+        require_sound_arms(arms_of(recipe, fingerprints(recipe)))
     splits = load_splits(recipe.problems, seed=recipe.seed)
+    named = {"sample.splits": recipe.sample.splits, "evaluate.splits": recipe.evaluate.splits}
+    require_splits(named, [name for name, members in splits.items() if members])
     problems = [p for name in recipe.sample.splits for p in splits.get(name, [])]
     rows = [{"stage": "sample", **plan(problems, recipe.sample, teacher, **known)}]
     if recipe.evaluate.teacher and teacher.replay is None:
@@ -76,14 +89,6 @@ def plan_recipe(recipe: Recipe) -> list[dict[str, Any]]:
         greedy = recipe.sample.model_copy(update={"n": 1, "temperature": 0.0})
         rows.append({"stage": "evaluate", **plan(tested, greedy, teacher, **known)})
     return rows
-
-
-def require_teacher(recipe: Recipe) -> TeacherConfig:
-    """Return the recipe's teacher, or raise `ConfigError`."""
-    if not recipe.teachers:
-        message = "teachers: none given; give base_url and model of an endpoint, or replay: FILE"
-        raise ConfigError(message)
-    return recipe.teachers[0]
 
 
 async def buy(
@@ -155,6 +160,7 @@ class Pipeline:
         self.marks = fingerprints(recipe)
         self.arms = arms_of(recipe, self.marks)
         self.problems: dict[str, Problem] = {}
+        self.until = STAGES[-1]
         arm_marks = sorted(mark for arm in self.arms for mark in arm.marks.values())
         composed = {name: arm.ensemble for name, arm in recipe.arms.items() if arm.ensemble}
         self.marks["evaluate"] = content_id(self.marks["evaluate"], arm_marks, *([composed] if composed else []))
@@ -182,12 +188,27 @@ class Pipeline:
             "evaluate": self.evaluate,
             "report": self.report,
         }
+        self.until = until
+        self.require_sound()
         self.files.describe(dump_recipe(self.recipe), seed=self.recipe.seed, method=self.recipe.method)
         for name in STAGES[: STAGES.index(until) + 1]:
             if name in ("mix", "train") and until != name:
                 continue
             steps[name]()
         return self.outcome()
+
+    def reaches(self, stage: str) -> bool:
+        """Whether a stage is among those to run."""
+        return STAGES.index(stage) <= STAGES.index(self.until)
+
+    def require_sound(self) -> None:
+        """Raise for a mistake that a later stage would meet, as long as that stage is still to come."""
+        if self.reaches("sample") and not self.files.is_done("sample", self.marks["sample"]):
+            require_sound_asking(self.recipe)
+            require_endpoint(self.recipe)
+        if self.reaches("train"):
+            is_open = {arm.job: not all(self.files.is_done(*pair) for pair in arm.marks.items()) for arm in self.arms}
+            require_sound_arms(arm for arm in self.arms if is_open[arm.job])
 
     def load_problems(self) -> None:
         """Write every split into `problems.jsonl`."""
@@ -208,14 +229,13 @@ class Pipeline:
 
     def sample(self) -> None:
         """Buy the teacher's rationales."""
+        named = {"sample.splits": self.recipe.sample.splits}
+        named |= {"evaluate.splits": self.recipe.evaluate.splits} if self.reaches("infer") else {}
+        require_splits(named, {p.split for p in self.problems.values()})
         if self.files.is_done("sample", self.marks["sample"]):
             return
         self.files.begin("sample", self.marks["sample"], ["rationales.jsonl"])
         wanted = [p for p in self.problems.values() if p.split in self.recipe.sample.splits]
-        if not wanted:
-            found = ", ".join(sorted({p.split for p in self.problems.values()}))
-            message = f"sample.splits: {list(self.recipe.sample.splits)} hold no problems; splits found: {found}"
-            raise ConfigError(message)
         out = self.files.path("rationales.jsonl")
         counts = buy_all(self.recipe, wanted, out, run=self.label)
         self.files.finish("sample", self.marks["sample"], counts)

@@ -17,7 +17,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +41,9 @@ PACKAGES = (
     "pydantic",
     "math-verify",
 )
+
+FREE = ("problems", "verify", "filter", "examples", "evaluate")
+"""Stages that buy nothing and train nothing."""
 
 
 def run(
@@ -125,13 +128,14 @@ class Run:
         """Whether a stage has been completed with exactly this configuration and input."""
         return bool(self.manifest["stages"].get(stage, {}).get("done") == fingerprint)
 
-    def begin(self, stage: str, fingerprint: str, files: Iterable[str]) -> None:
+    def begin(self, stage: str, fingerprint: str, files: Sequence[str]) -> None:
         """Start or resume a stage; what an earlier configuration wrote into its files is set aside first."""
         entry = self.manifest["stages"].get(stage)
         if entry is not None and entry.get("fingerprint") != fingerprint:
             self._set_aside(stage, files)
         if entry is None or entry.get("fingerprint") != fingerprint:
             self.manifest["stages"][stage] = {"fingerprint": fingerprint, "done": None}
+        self.manifest["stages"][stage]["files"] = list(files)
         self.manifest["stages"][stage].setdefault("began", _now())
         self.write_manifest()
 
@@ -147,14 +151,25 @@ class Run:
         return [name for name, mark in fingerprints.items() if name in stages and stages[name]["fingerprint"] != mark]
 
     def require_fresh(self, fingerprints: Mapping[str, str], *, force: bool) -> None:
-        """Raise `ConfigError` if a changed recipe would redo stages, unless forced."""
+        """Raise `ConfigError` if a changed recipe would redo what cost something, unless forced.
+
+        Stages that buy nothing and train nothing (problems, verdicts, filter, examples, scores) are simply redone, as
+        is a stage that has not written anything yet.
+        """
         stale = self.stale(fingerprints)
-        if stale and not force:
+        if not force and any(self._holds_work(name) for name in stale):
             message = (
                 f"{self.folder}: the recipe has changed since this run was made; that invalidates: {', '.join(stale)}. "
                 "Use --force to redo them (bought completions stay in the ledger), or another --run"
             )
             raise ConfigError(message)
+
+    def _holds_work(self, stage: str) -> bool:
+        """Whether redoing a stage would throw away what was bought, trained or predicted."""
+        if stage.split("/")[0] in FREE:
+            return False
+        files = self.manifest["stages"][stage].get("files")
+        return files is None or any(_holds_something(self.path(name)) for name in files)
 
     def describe(self, recipe_text: str, **facts: Any) -> None:
         """Write the resolved recipe and the facts about this environment into the manifest."""
@@ -174,6 +189,14 @@ class Run:
                 with writing(folder):
                     (folder / name).parent.mkdir(parents=True, exist_ok=True)
                     source.replace(folder / name)
+
+
+def _holds_something(path: Path) -> bool:
+    """Whether a file has content, or a student's folder, or its unfinished one, any file."""
+    if path.is_file():
+        return path.stat().st_size > 0
+    folders = (path, path.with_name(f".{path.name}.partial"))
+    return any(part.is_file() for folder in folders for part in folder.rglob("*"))
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

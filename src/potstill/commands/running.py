@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from potstill.commands.printing import print_json, print_text
 from potstill.errors import ConfigError
 from potstill.messages import say
+
+if TYPE_CHECKING:
+    from potstill.recipe import Recipe
 
 UNTIL = ("problems", "sample", "verify", "filter", "mix", "train", "infer", "evaluate", "report")
 
@@ -52,7 +55,9 @@ def run_file(path: str | Path, options: argparse.Namespace, until: str, only: st
     from potstill.pipeline import plan_recipe, run_recipe
     from potstill.recipe import load_recipe
 
-    recipe = load_recipe(path, [*options.set, *limits(options)])
+    recipe = load_recipe(path, options.set)
+    if options.limit:
+        recipe = load_recipe(path, [*options.set, *limits(recipe, options.limit)])
     if only is not None:
         recipe = recipe.of_method(only)
     if options.dry_run:
@@ -62,7 +67,7 @@ def run_file(path: str | Path, options: argparse.Namespace, until: str, only: st
     outcome = run_recipe(recipe, folder, force=options.force, until=until)
     if options.json:
         print_json(outcome)
-    elif outcome.scores and not options.quiet:
+    elif outcome.scores and until in ("evaluate", "report"):
         from potstill.evaluation.page.gathering import is_miniature
         from potstill.evaluation.tables import MINIATURE_NOTE, terminal_table
 
@@ -73,9 +78,12 @@ def run_file(path: str | Path, options: argparse.Namespace, until: str, only: st
     return 0
 
 
-def limits(options: argparse.Namespace) -> list[str]:
-    """Return `--limit` as an override."""
-    return [f"problems.limit={options.limit}"] if options.limit else []
+def limits(recipe: Recipe, limit: int) -> list[str]:
+    """Return `--limit` as overrides: of the source, or of every split that has one of its own."""
+    if not recipe.problems.splits:
+        return [f"problems.limit={limit}"]
+    splits = recipe.problems.splits.items()
+    return [f"problems.splits.{name}.limit={min(limit, split.limit or limit)}" for name, split in splits]
 
 
 def print_plan(rows: list[dict[str, Any]], *, as_json: bool) -> None:

@@ -94,7 +94,7 @@ def sample(options: argparse.Namespace) -> int:
     out = Path() if options.dry_run else Path(_required(options, "out"))
     problems = _problems(options, recipe)
     if options.dry_run:
-        from potstill.pipeline import require_teacher
+        from potstill.preflight import require_teacher
         from potstill.rationales.sampling import plan
 
         row = plan(problems, recipe.sample, require_teacher(recipe), seed=recipe.seed, ledger=recipe.ledger)

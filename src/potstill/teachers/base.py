@@ -210,11 +210,7 @@ async def open_teacher(
     """
     teacher: Teacher
     config = config.resolved()
-    if budget is not None and budget.money is not None and config.price is None and config.replay is None:
-        message = (
-            "budget.money: set, but teacher.price is not, so nothing could be charged; give price or budget.tokens"
-        )
-        raise ConfigError(message)
+    require_price(config, budget)
     if config.replay is not None:
         from potstill.teachers.replay import ReplayTeacher
 
@@ -241,6 +237,15 @@ async def open_teacher(
         yield teacher
     finally:
         await teacher.aclose()
+
+
+def require_price(config: TeacherConfig, budget: BudgetConfig | None) -> None:
+    """Raise `ConfigError` if a budget in money could never be reached."""
+    if budget is not None and budget.money is not None and config.price is None and config.replay is None:
+        message = (
+            "budget.money: set, but teacher.price is not, so nothing could be charged; give price or budget.tokens"
+        )
+        raise ConfigError(message)
 
 
 def with_extra_body(request: Request, config: TeacherConfig) -> Request:

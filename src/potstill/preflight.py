@@ -1,0 +1,126 @@
+"""What can be known to be wrong before anything is bought or trained, checked before anything is.
+
+Nothing here sends a request, loads a model or writes. A mistake that only a later stage would meet (a misspelt training
+argument, a folder without a tokenizer, a split without problems) is said first, while it costs nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from potstill.arms import Arm
+from potstill.errors import ConfigError, StudentError, require_extra
+from potstill.miniature.embedded import MINIATURE
+from potstill.recipe import Recipe, StudentConfig, TeacherConfig
+
+
+def require_teacher(recipe: Recipe) -> TeacherConfig:
+    """Return the recipe's teacher, or raise `ConfigError`."""
+    if not recipe.teachers:
+        message = "teachers: none given; give base_url and model of an endpoint, or replay: FILE"
+        raise ConfigError(message)
+    return recipe.teachers[0]
+
+
+def require_sound_asking(recipe: Recipe) -> None:
+    """Raise unless the teacher's table, its price, the template and the demonstrations fit together.
+
+    Raises:
+        ConfigError, DataError: As `require_price` and `load_asking` say.
+    """
+    from potstill.rationales.asking import load_asking
+    from potstill.teachers.base import require_price
+
+    teacher = require_teacher(recipe)
+    require_price(teacher, recipe.budget)
+    if teacher.base_url is not None and teacher.base_url != MINIATURE and not teacher.model:
+        message = "teachers.model: this key is required; name the model that the endpoint is to be asked for"
+        raise ConfigError(message)
+    load_asking(teacher, recipe.sample, seed=recipe.seed)
+
+
+def require_endpoint(recipe: Recipe) -> None:
+    """Raise `ConfigError` unless the teacher's address, key, proxy and certificates can be used; nothing is sent."""
+    from potstill.teachers.openai import OpenAIEndpoint
+
+    teacher = require_teacher(recipe)
+    if teacher.replay is None and teacher.base_url != MINIATURE:
+        OpenAIEndpoint(teacher.resolved())
+
+
+def require_sound_arms(arms: Iterable[Arm]) -> None:
+    """Raise unless every arm has templates that can be filled, arguments that the Trainer knows, and a student.
+
+    Raises:
+        ConfigError, StudentError: As `require_placeholders`, `trainer_arguments` and `require_student` say.
+        MissingExtraError: torch or transformers is not installed.
+    """
+    from potstill.students.rendering import require_placeholders
+
+    require_extra("torch", "train")
+    require_extra("transformers", "train")
+    seen: list[object] = []
+    for arm in arms:
+        own = (arm.recipe.mix, arm.recipe.student, arm.recipe.train if arm.is_trained else None)
+        if own in seen:  # another seed
+            continue
+        seen.append(own)
+        require_placeholders(arm.recipe.mix)
+        require_student(arm.recipe.student, is_chat=arm.recipe.mix.format == "chat")
+        if arm.is_trained:
+            from potstill.students.arguments import trainer_arguments
+
+            trainer_arguments(arm.recipe.train, Path("students"), seed=0, steps_per_epoch=1, has_dev=False)
+
+
+def require_student(student: StudentConfig, *, is_chat: bool = False) -> None:
+    """Raise `StudentError` if a folder cannot be a student: no configuration, weights, tokenizer or chat template.
+
+    A name on the Hugging Face hub is believed until it is loaded.
+    """
+    from potstill.students.loading import resolve_source
+
+    if student.model == "scratch":
+        return
+    folder = Path(resolve_source(student.model))
+    if not folder.is_dir():
+        return
+    for patterns, what in (
+        (("*.safetensors", "*.bin"), "weights (model.safetensors)"),
+        (("tokenizer*", "vocab.*"), "tokenizer (tokenizer.json)"),
+    ):
+        if not any(path for pattern in patterns for path in folder.glob(pattern)):
+            message = f"student {folder}: has no {what}; save model and tokenizer there with save_pretrained"
+            raise StudentError(message)
+    if is_chat and not _has_chat_template(folder):
+        message = f"student {folder}: mix.format is 'chat' but it has no chat template; use format: plain, or another"
+        raise StudentError(message)
+
+
+def require_splits(named: Mapping[str, Sequence[str]], found: Collection[str]) -> None:
+    """Raise `ConfigError` if a split that is asked for holds no problem.
+
+    Args:
+        named: Recipe key -> the splits that it names.
+        found: The splits that hold problems.
+    """
+    for key, splits in named.items():
+        missing = [split for split in splits if split not in found]
+        if missing:
+            message = (
+                f"{key}: {missing[0]!r} holds no problem; splits found: {', '.join(sorted(found))}; name one of them, "
+                "or make it with problems.splits or problems.holdout"
+            )
+            raise ConfigError(message)
+
+
+def _has_chat_template(folder: Path) -> bool:
+    if any(folder.glob("*chat_template*")):
+        return True
+    path = folder / "tokenizer_config.json"
+    try:
+        return "chat_template" in json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return True  # what is damaged is said by the tokenizer itself
