@@ -20,7 +20,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
             "kinds": ["cot", "pot"],
             "balance": "cap",
             "prefixes": {
-                "cot": "\nLet's think step by step.\n",
+                "cot": "\nLet's think step by step.",
                 "pot": "\nLet's break down the code step by step.\n",
             },
         },
