@@ -220,6 +220,18 @@ def test_a_run_of_mixed_distillation_opens_with_mixed_against_the_ensemble(mixed
     ]  # fmt: skip
 
 
+def test_a_vote_is_not_drawn_beside_single_answers(mixed_run):
+    """In a run about SCoTD the ensemble, which only votes, is no bar among greedy answers, and the page says so."""
+    folder = mixed_run()
+    recipe = folder / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("method: mixed_distillation", "method: scotd"))
+    page = report(folder).read_text()
+    (words,) = re.findall(r"<title>Percent of test problems right</title><desc>([^<]*)</desc>", page)
+    assert "mixed (CoT): " in words
+    assert "ensemble" not in words
+    assert "Votes are not shown beside single answers; ensemble: see all scores." in page
+
+
 @pytest.mark.parametrize("name", ["problems.jsonl", "recipe.yaml", "predictions/mixed.jsonl", "verdicts/pot.jsonl"])
 def test_a_mixed_run_may_lack_any_one_file(mixed_run, name):
     """The page is made of what is there."""

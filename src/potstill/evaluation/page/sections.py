@@ -18,6 +18,7 @@ from potstill.evaluation.page.naming import (
     SHORT_PATHS,
     STATUSES,
     is_told_by_path,
+    main_path,
     main_system,
     primary_rows,
     samples_per_problem,
@@ -43,7 +44,7 @@ def caption(facts: Facts, words: str) -> Html:
 
 def bars(facts: Facts, split: str, metric: str, title: str) -> Html | None:
     """Return a figure of all systems on one split: a bar with its interval each."""
-    rows = [r for r in primary_rows(facts) if (r.split, r.metric) == (split, metric)]
+    rows = [r for r in _alike(facts) if (r.split, r.metric) == (split, metric)]
     if not rows:
         return None
     by_path = is_told_by_path(rows)
@@ -58,6 +59,13 @@ def bars(facts: Facts, split: str, metric: str, title: str) -> Html | None:
     said = f"Percent right with 95 % intervals; n = {_span([r.n for r in rows])} {units}."
     chart = charts.bar_chart(shown, title, left=158 if by_path else 112)
     return element("figure", element("h3", title), chart, caption(facts, said))
+
+
+def _alike(facts: Facts) -> list[Score]:
+    """Return the primary rows without systems that only vote (ensembles), where the others are shown by one answer."""
+    rows = primary_rows(facts)
+    single = [row for row in rows if row.path != "vote"]
+    return single if single and main_path(facts) != "vote" else rows
 
 
 def what_was_run(facts: Facts) -> Html:
@@ -124,15 +132,17 @@ def _flow_figure(facts: Facts, kind: str) -> Html:
 
 def accuracy(facts: Facts) -> Html | None:
     """Return all systems on every split beyond the one that opens the page."""
-    columns = dict.fromkeys((row.split, row.metric) for row in primary_rows(facts))
+    columns = dict.fromkeys((row.split, row.metric) for row in _alike(facts))
     figures = []
     for split, metric in columns:
         figures.append(bars(facts, split, metric, split_words(split, metric)))
     if not figures:
         return None
     said = "The same problems for every system. NO_ANSWER and PROGRAM_FAILED count as not right."
-    if is_told_by_path(primary_rows(facts)):
+    if is_told_by_path(_alike(facts)):
         said += " The small print beside a system says how its answer was taken."
+    if left_out := sorted({row.system for row in primary_rows(facts)} - {row.system for row in _alike(facts)}):
+        said += f" Votes are not shown beside single answers; {', '.join(left_out)}: see all scores."
     if any(metric == "contrast_consistency" for _, metric in columns):
         said += (
             " Contrast consistency is the share of families (an original and all of its edits) that are fully right."
