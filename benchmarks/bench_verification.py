@@ -61,7 +61,7 @@ def answer_type(row: dict, questions: str) -> str:
 
 
 def texts_of(name: str, most: int = PER_FILE) -> list[tuple]:
-    """Return (rationale, problem) pairs of a set, `most` of each file, evenly spread over it."""
+    """Return (rationale, problem) pairs of a set: all of some problems of each file, about `most` of each."""
     from potstill.records import Problem, Rationale
 
     found = []
@@ -74,8 +74,11 @@ def texts_of(name: str, most: int = PER_FILE) -> list[tuple]:
             for row in rows(questions)
         }  # fmt: skip
         recorded = rows(source)
-        for number in range(0, len(recorded), max(1, len(recorded) // most)):
-            row = recorded[number]
+        asked = sorted({row["question_id"] for row in recorded})
+        wanted = set(asked[:: max(1, len(recorded) // most)])
+        for number, row in enumerate(recorded):
+            if row["question_id"] not in wanted:
+                continue
             problem = problems[row["question_id"]]
             found.append(
                 (Rationale(id=str(number), problem_id=problem.id, kind="cot", text=row["text"],

@@ -121,7 +121,6 @@ def last_step(text: str) -> int:
 def _chosen(text: str, found: list[Located], wanted: Wanted, ending: str) -> Located | None:
     """Return the number that the signs point to, or nothing."""
     step = last_step(text)
-    given = _given(wanted.question)
     results = [item for item in found if not _aimed_at(text, item, wanted.question, found)]
     strong = _following(_STRONG, text, results)
     if strong and strong[-1][0] > step:
@@ -129,6 +128,7 @@ def _chosen(text: str, found: list[Located], wanted: Wanted, ending: str) -> Loc
     if step:
         return None
     spoken = _following(_WEAK, text, results)
+    given = _given(wanted.question)
     verbs = [item for item in spoken if item[2].value not in given]
     new = [item for item in results if item[2].value not in given]
     computed = _last_computed(ending, results)

@@ -68,7 +68,7 @@ def check(rationale: Rationale, problem: Problem, config: VerifyConfig | None = 
     An expression that they leave open is UNVERIFIED with reason `undecided` (`verify` asks for a second opinion), and a
     program with reason `not_run` (`verify` runs it).
     """
-    return _check(rationale, problem, config or VerifyConfig())[0]
+    return _check(rationale, problem, config or _defaults())[0]
 
 
 def verify(
@@ -250,6 +250,11 @@ def _compared(
         ), None
     status = Status.CORRECT if result else Status.WRONG
     return _verdict(rationale, status, answer.text), None
+
+
+@lru_cache(maxsize=1)
+def _defaults() -> VerifyConfig:
+    return VerifyConfig()
 
 
 @lru_cache(maxsize=65536)
