@@ -46,6 +46,8 @@ READ = [
     ("choice", AGES, "25", "int", None),
     ("choice", ("$1", "1 cent", "2"), "1.0", "float", None),
     ("choice", ("62, 34", "34, 62", "34"), "(34, 62)", "tuple", "(b)"),
+    ("choice", ("M + N/8", "M + N / 4"), "4.0", "float", None),
+    ("choice", ("4 km/hr", "8 km/hr"), "4.0", "float", "(a)"),
     ("choice", ("AB/270", "AB/2700"), "A*B/2700", "Mul", "(b)"),
     ("expression", (), "sqrt(2)/2", "Mul", "1/2*sqrt(2)"),
     ("expression", (), "x**2 + 1", "Add", "1 + x^2"),

@@ -28,6 +28,8 @@ _COLLECTIONS = frozenset({"list", "tuple", "set", "frozenset", "ndarray", "dict"
 _TEXTS = frozenset({"str", None})
 """Kinds of value that may be a sentence; a number of any other kind is the value itself, not one named in it."""
 _FORMULA = re.compile(r"\d\s*[*/^+-]\s*[A-Za-z_]|[A-Za-z_]\s*(?:[*/^]|[+-]\s+\d)")
+_WITH_LETTERS = re.compile(r"\d\s*[*/^+]\s*[A-Za-z]\b|[A-Za-z]\s*[*/^+]\s*\d|[A-Za-z]\s[+-]\s")
+"""A formula among options, "M + N / 4", is not the number in it; "4 km/hr" is."""
 _NUMBERS = re.compile(r"[(\[]?[-\d.,\s]*\d[-\d.,\s]*[)\]]?")
 _LETTERED = re.compile(r"\(?[A-Za-z]\s*[).:]\s*")
 
@@ -143,7 +145,7 @@ def _choice(text: str, kind: str | None, wanted: Wanted) -> Answer | None:
 
 def _has_numbers(option: str, text: str) -> bool:
     """Whether an option has the numbers of a value, in their order: "$23.00" that of 23, "62, 34" those of a pair."""
-    if parse_number(text) is None and not _NUMBERS.fullmatch(text):
+    if (parse_number(text) is None and not _NUMBERS.fullmatch(text)) or _WITH_LETTERS.search(option):
         return False
     numbers, own = _several(text) or normalise(text, "number"), _several(option) or normalise(option, "number")
     if numbers is None or own is None or not len(numbers.numbers) == len(own.numbers) > 0:
