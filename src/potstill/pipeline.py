@@ -292,7 +292,7 @@ class Pipeline:
             return
         self.files.begin(stage, mark, ["predictions/teacher.jsonl", "verdicts/teacher.jsonl"])
         tested = [p for p in self.problems.values() if p.split in self.recipe.evaluate.splits]
-        greedy = self.recipe.sample.model_copy(update={"n": 1, "temperature": 0.0, "kinds": ("cot",)})
+        greedy = self.recipe.sample.model_copy(update={"n": 1, "temperature": 0.0})
         counts = asyncio.run(
             buy(
                 self.recipe,
