@@ -60,10 +60,10 @@ def _points(by_count: Mapping[int, Score]) -> tuple[charts.Point, ...]:
 
 def _curve_figure(facts: Facts, title: str, lines: Sequence[charts.Line]) -> Html:
     points = [point for line in lines for point in line.points]
-    low = math.floor(10 * min(p.y if p.low is None else p.low for p in points)) / 10
-    high = math.ceil(10 * max(p.y if p.high is None else p.high for p in points)) / 10
-    step = 0.1 if high - low < 0.55 else 0.2
-    ticks = [round(low + step * at, 2) for at in range(math.ceil(round((high - low) / step, 6)) + 1)]
+    low = min(p.y if p.low is None else p.low for p in points)
+    high = max(p.y if p.high is None else p.high for p in points)
+    step = 1 if high - low < 0.45 else 2  # tenths
+    ticks = [tenths / 10 for tenths in range(step * math.floor(10 * low / step), math.ceil(10 * high) + step, step)]
     chart = charts.line_chart(
         lines, f"{title}: vote against paths", x_label="paths that vote (log scale)",
         x_ticks=sorted({point.x for point in points}), log_x=True, y_label="% right", y_ticks=ticks,
