@@ -1,12 +1,13 @@
 """Reading rows in, writing lines that survive a kill."""
 
+import errno
 import gzip
 import json
 
 import pytest
 
 from potstill.errors import DataError
-from potstill.files import Appender, drop_torn_line, read_records, read_rows, write_atomic, write_records
+from potstill.files import Appender, drop_torn_line, read_records, read_rows, write_atomic, write_records, writing
 from potstill.records import Problem, Rationale
 
 ROWS = [{"question": "Wie viele Äpfel?", "answer": "3"}, {"question": "Two,\nlines", "answer": "4"}]
@@ -151,3 +152,20 @@ def test_a_write_that_fails_leaves_no_part_behind(tmp_path):
     with pytest.raises(DataError, match="cannot be written"):
         write_atomic(tmp_path / "a.jsonl", "text")
     assert [path.name for path in tmp_path.iterdir()] == ["a.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("error", "is_full"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), True),
+        (RuntimeError("[enforce fail at inline_container.cc] PytorchStreamWriter failed writing file data/0"), True),
+        (RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"), True),
+        (RuntimeError("CUDA out of memory"), False),
+        (OSError(errno.EACCES, "Permission denied"), False),
+    ],
+)
+def test_a_full_disk_is_told_from_other_errors_of_a_training(error, is_full, tmp_path):
+    """Whoever's words it is said in; what is not about the disk passes as it is."""
+    expected = pytest.raises(DataError if is_full else type(error), match="disk is full" if is_full else None)
+    with expected, writing(tmp_path, only_full=True):
+        raise error

@@ -115,8 +115,10 @@ def reading(path: Path) -> Iterator[None]:
 class writing:  # noqa: N801 - reads as a statement: `with writing(path):`
     """Turn an `OSError` of a write into a `DataError` that says what to do; a full disk leaves the run resumable."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, only_full: bool = False) -> None:
         self.path = path
+        self.only_full = only_full
+        """Leave every other error as it is: for code that does more than write."""
 
     def __enter__(self) -> None:
         return None
@@ -124,13 +126,21 @@ class writing:  # noqa: N801 - reads as a statement: `with writing(path):`
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if not isinstance(error, OSError):
-            return
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_disk_full(error):
             message = f"{self.path}: the disk is full; free some space and run the same command again, it resumes"
+        elif not isinstance(error, OSError) or self.only_full:
+            return
         else:
             message = f"{self.path}: cannot be written ({error.strerror}); choose a folder that you may write"
         raise DataError(message) from error
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether an error says that a disk is full, also in the words of safetensors and torch, which keep no number."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    words = ("No space left on device", "Disk quota exceeded", "PytorchStreamWriter failed writing")
+    return isinstance(error, Exception) and any(word in str(error) for word in words)
 
 
 class Appender:

@@ -1,6 +1,7 @@
 """Asking students: which paths, in which form, and what becomes of a prompt that does not fit."""
 
 import asyncio
+import json
 
 import pytest
 import torch
@@ -173,3 +174,15 @@ def test_a_chat_endpoint_cannot_be_made_to_begin():
     mix = MixConfig(format="chat", prefixes={"cot": "So"})
     with pytest.raises(ConfigError, match="a chat endpoint cannot be made to begin its answer with 'So'; give each"):
         list(infer(sums(1), address, InferConfig(paths={"cot": 1}), mix=mix))
+
+
+def test_a_student_is_asked_in_the_form_that_it_was_trained_in(tmp_path):
+    """Its folder says so; what is given goes over it, and a folder that says nothing gets the default."""
+    folder = save_student(tmp_path / "tiny")
+    plain = [row.text for row in ask(sums(2), folder, {"cot": 1})]
+    mix = MixConfig(prompt="Please: {question} =")
+    (folder / "training.json").write_text(json.dumps({"mix": mix.model_dump(mode="json")}))
+    told = [row.text for row in ask(sums(2), folder, {"cot": 1})]
+    assert told == [row.text for row in ask(sums(2), folder, {"cot": 1}, mix=mix)]
+    assert plain == [row.text for row in ask(sums(2), folder, {"cot": 1}, mix=MixConfig())]
+    assert told != plain

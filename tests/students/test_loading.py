@@ -48,7 +48,7 @@ def test_a_folder_without_tokenizer_is_refused(tmp_path):
     folder = save_student(tmp_path)
     for file in folder.glob("tokenizer*"):
         file.unlink()
-    with pytest.raises(StudentError, match=r"has no tokenizer .*save it there with tokenizer.save_pretrained"):
+    with pytest.raises(StudentError, match=r"has no tokenizer .*save it there with save_pretrained"):
         open_student(folder)
 
 

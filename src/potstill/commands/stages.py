@@ -219,7 +219,7 @@ def infer(options: argparse.Namespace) -> int:
             student,
             recipe.infer,
             _required(options, "out"),
-            mix=recipe.mix,
+            mix=recipe.mix if options.recipe or any(pair.startswith("mix.") for pair in options.set) else None,
             seed=recipe.seed,
             ledger=options.ledger,
         )

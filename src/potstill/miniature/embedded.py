@@ -1,6 +1,7 @@
 """The embedded teacher as an endpoint: start the miniature's server on loopback for as long as a stage needs it.
 
-The server is a process of its own and is spoken to over HTTP like any other endpoint.
+The server is a process of its own and is spoken to over HTTP like any other endpoint. It ends with the process that
+started it, also when that is killed: its standard input ends then.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ async def reachable(config: TeacherConfig) -> AsyncIterator[tuple[TeacherConfig,
         yield config, None
         return
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "potstill.miniature.server", "--port", "0",
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+        sys.executable, "-m", "potstill.miniature.server", "--port", "0", "--until-eof",
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
         address = await _address(process)

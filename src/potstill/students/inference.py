@@ -23,6 +23,8 @@ from potstill.errors import ConfigError, require_extra
 from potstill.recipe import InferConfig, MixConfig, TeacherConfig
 from potstill.records import Problem, Rationale, child_seed, content_id, rationale_from
 from potstill.streams import Stream, map_concurrent
+from potstill.students.cards import read_record
+from potstill.students.loading import resolve_source
 from potstill.students.rendering import prefix_of, render_prompt
 
 if TYPE_CHECKING:
@@ -68,7 +70,7 @@ def infer(
     Args:
         problems: Those to ask.
         student: A model folder or name, or an endpoint (its URL, or a `TeacherConfig`).
-        mix: How prompts are rendered; the configuration that the student was trained with.
+        mix: How prompts are rendered, as in training (default: what the student's folder says it was trained with).
         author: Whom the rationales name (default: the folder's name, the endpoint's model).
         seed: Of sampled paths; each (problem, kind, index) draws from its own stream.
         done: (problem id, kind, index) of paths that exist already.
@@ -82,7 +84,7 @@ def infer(
         StudentError: The student cannot be loaded.
         TeacherError: The endpoint cannot be asked.
     """
-    config, mix = config or InferConfig(), mix or MixConfig()
+    config, mix = config or InferConfig(), mix or mix_of(student)
     asks = list(plan_asks(problems, config, mix, done))
     endpoint = as_endpoint(student)
     if endpoint is not None:
@@ -90,10 +92,12 @@ def infer(
                           stop=tuple(stop), ledger=ledger)  # fmt: skip
         return Stream(lambda: _counted(served.paths(asks), progress))
 
+    source = resolve_source(str(student))
+
     async def local() -> AsyncIterator[Rationale]:
         if not asks:
             return
-        loaded = await asyncio.to_thread(_open, str(student), threads, device)
+        loaded = await asyncio.to_thread(_open, source, threads, device)
         left = threading.Event()
         rows = paths_of(loaded, asks, config, chat=mix.format == "chat", author=author or Path(str(student)).name,
                         seed=seed, stop=tuple(stop), is_stopped=left.is_set)  # fmt: skip
@@ -114,6 +118,12 @@ def plan_asks(problems: Iterable[Problem], config: InferConfig, mix: MixConfig, 
             indices = tuple(index for index in wanted if (problem.id, kind, index) not in done)
             if indices:
                 yield Ask(problem, kind, render_prompt(problem, mix, kind), indices, prefix_of(kind, mix))
+
+
+def mix_of(student: str | Path | TeacherConfig) -> MixConfig:
+    """Return how the prompts of a student's training were rendered; the default where its folder does not say."""
+    table = (read_record(Path(student)) or {}).get("mix") if isinstance(student, str | Path) else None
+    return MixConfig(**table) if isinstance(table, dict) else MixConfig()
 
 
 def as_endpoint(student: str | Path | TeacherConfig) -> TeacherConfig | None:

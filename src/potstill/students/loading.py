@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 MINIATURE = Path(__file__).resolve().parent.parent / "miniature" / "base"
 CONTEXT_NAMES = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length", "n_ctx")
+PARTS = (
+    (("*.safetensors", "*.bin"), "weights (no model.safetensors)"),
+    (("tokenizer*", "vocab.*"), "tokenizer (no tokenizer.json)"),
+)
+"""What a model folder holds beside its configuration: file patterns, and their name in a message."""
 SCRATCH_SPECIALS = ("<pad>", "<s>", "</s>")
 
 
@@ -87,6 +92,10 @@ def resolve_source(name: str) -> str:
                 f"student {path}: no config.json; expected a Hugging Face model folder: config, weights, tokenizer"
             )
             raise StudentError(message)
+        for patterns, what in PARTS:
+            if not any(found for pattern in patterns for found in path.glob(pattern)):
+                message = f"student {path}: has no {what} beside config.json; save it there with save_pretrained"
+                raise StudentError(message)
         return str(path)
     if path.exists() or name.count("/") > 1 or name.startswith((".", "/", "~")):
         found = "a file" if path.exists() else "no such folder"
@@ -125,13 +134,6 @@ def load_tokenizer(source: str, config: StudentConfig) -> PreTrainedTokenizerBas
     """Return the tokenizer of a model folder or name."""
     from transformers import AutoTokenizer
 
-    folder = Path(source)
-    if folder.is_dir() and not any(folder.glob("tokenizer*")) and not any(folder.glob("vocab.*")):
-        message = (
-            f"student {source}: has no tokenizer (no tokenizer.json beside config.json); "
-            "save it there with tokenizer.save_pretrained"
-        )
-        raise StudentError(message)
     with boundary(StudentError, f"student {source}: the tokenizer cannot be loaded"):
         return AutoTokenizer.from_pretrained(source, trust_remote_code=config.trust_remote_code)
 

@@ -14,7 +14,7 @@ from potstill.rationales.progress import Progress
 from potstill.rationales.resuming import locked
 from potstill.recipe import InferConfig, MixConfig, TeacherConfig
 from potstill.records import Problem, Rationale, content_id
-from potstill.students.inference import infer, plan_asks
+from potstill.students.inference import infer, mix_of, plan_asks
 
 APPEND_ROWS = 64
 
@@ -25,7 +25,7 @@ def infer_to_file(
     config: InferConfig,
     out: str | Path,
     *,
-    mix: MixConfig,
+    mix: MixConfig | None = None,
     seed: int = 0,
     ledger: str | Path | None = None,
 ) -> int:
@@ -34,7 +34,7 @@ def infer_to_file(
     Raises:
         As `infer`; and DataError if another process is at it, or the file cannot be written.
     """
-    out = Path(out)
+    out, mix = Path(out), mix or mix_of(student)
     partial = out.with_name(f".{out.name}.{_mark(problems, student, config, mix, seed)[-8:]}.partial.jsonl")
     with locked(partial):
         drop_torn_line(partial)

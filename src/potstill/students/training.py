@@ -113,7 +113,8 @@ def train(
     job = Job(
         name or out.name, out, config, student, split, loaded, rows, found, mark, seed, dict(card or {}), examples
     )  # fmt: skip
-    return job.run(resume=resume)
+    with writing(out, only_full=True):
+        return job.run(resume=resume)
 
 
 def prepare(
@@ -319,6 +320,7 @@ class Job:
             "layout_reason": layout.reason,
             "prompt": self.split.mix.prompt,
             "format": self.split.mix.format,
+            "mix": self.split.mix.model_dump(mode="json"),
             "parameters": sum(p.numel() for p in trainer.model.parameters()),
             "trained_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
             "cpu_s": round(cpu_s, 1),
