@@ -16,13 +16,14 @@ from potstill.generators.selecting import PUBLISHED, TREE, Pick, rank, select
 from potstill.generators.trees import Node, attach, back_up, living, plant, to_rows
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
-OURS = replace(TREE, actions=ACTIONS, c=0.3, best_share=0.5, widening=2.0, learns_actions=False)
+OURS = replace(TREE, actions=ACTIONS, c=0.3, best_share=0.5, widening=2.0, expand=1, learns_actions=False)
 THEIRS = replace(PUBLISHED, actions=ACTIONS)
 CASES = {
     "published": (THEIRS, 99, 1),
     "published_long": (replace(THEIRS, iterations=None), 60, 2),
     "tree_25": (OURS, 25, 1),
     "tree_60": (OURS, 60, 2),
+    "tree_default": (replace(TREE, actions=ACTIONS), 40, 4),
     "tree_raw": (replace(OURS, is_normalised=False, c=2.0), 40, 3),
 }
 
@@ -58,7 +59,7 @@ async def test_a_search_grows_the_golden_tree_node_by_node(name):
         assert (ours.value, ours.best, ours.total) == pytest.approx((theirs["v"], theirs["best"], theirs["W"]))
 
 
-@pytest.mark.parametrize("name", ["published_long", "tree_60"])
+@pytest.mark.parametrize("name", ["published_long", "tree_60", "tree_default"])
 async def test_a_search_resumed_at_any_row_gives_the_same_tree_and_asks_nothing_twice(name):
     """Cut after every single row of its record: the tree is the same, and each call is made once over both lives."""
     settings, calls, seed = CASES[name]

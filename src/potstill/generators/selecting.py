@@ -29,12 +29,12 @@ class Settings:
     c: float = 0.1
     is_normalised: bool = True
     """Map values to [0, 1] over the tree before the exploration term is added: then C has no scale."""
-    best_share: float = 0.5
+    best_share: float = 0.0
     """V = (1 - best_share) mean + best_share best. 0: the published mean."""
-    expand: int = 1
+    expand: int = 4
     """Calls, each with another action, per expansion."""
-    widening: float | None = 1.5
-    """A node may have ceil(widening sqrt(N)) open children; `None`: it is expanded once, `expand` wide."""
+    widening: float | None = 1.0
+    """A node begins with `expand` children and may have ceil(widening sqrt(N)) open ones; `None`: expanded once."""
     terminal_depth: int = 4
     """A node this deep is terminal."""
     terminal_value: float | None = None
@@ -151,7 +151,7 @@ def room_at(tree: Tree, node: Node, settings: Settings, in_flight: Sequence[Pick
     # Exhausted children make room for others, so a node cannot be stuck with them.
     open_now = sum(not child.is_exhausted for child in children) + flying
     visits = node.visits + sum(node.id in pick.path for pick in in_flight)
-    width = math.ceil(settings.widening * math.sqrt(max(1, visits)))
+    width = max(math.ceil(settings.widening * math.sqrt(max(1, visits))), 0 if children or here else settings.expand)
     return max(0, min(width - open_now, untried, settings.expand))
 
 

@@ -21,7 +21,8 @@ PUBLISHED = {"c": 1.0, "normal": False, "share": 0.0, "wide": 5, "a": None, "dep
 TREE = {"c": 0.3, "normal": True, "share": 0.5, "wide": 1, "a": 2.0, "depth": 4, "top": None, "rounds": None}
 CASES = {
     "published": (PUBLISHED, 99, 1), "published_long": ({**PUBLISHED, "rounds": None}, 60, 2),
-    "tree_25": (TREE, 25, 1), "tree_60": (TREE, 60, 2), "tree_raw": ({**TREE, "normal": False, "c": 2.0}, 40, 3),
+    "tree_25": (TREE, 25, 1), "tree_60": (TREE, 60, 2), "tree_default": ({**TREE, "c": 0.1, "share": 0.0, "wide": 4, "a": 1.0}, 40, 4),
+    "tree_raw": ({**TREE, "normal": False, "c": 2.0}, 40, 3),
 }  # fmt: skip
 
 
@@ -90,6 +91,7 @@ def grow(rules, budget, seed):  # noqa: C901, PLR0915 - one plain loop, on purpo
         rng, at = random.Random(child_seed(seed, "step", step)), 0
         while True:
             width = math.ceil(rules["a"] * math.sqrt(max(1, nodes[at]["N"]))) if not published else 0
+            width = max(width, 0 if kids(at) else wide)
             room = (0 if kids(at) else wide) if published else width - sum(not dead(j) for j in kids(at))
             room = min(room, wide, len(untried(at)))
             if terminal(at) or room > 0:
