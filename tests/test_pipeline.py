@@ -44,15 +44,15 @@ def test_a_run_leaves_every_file_of_the_interface(smoke):
 
 
 def test_every_number_adds_up(smoke):
-    """24 problems times 4 samples: each has a rationale, a verdict, and is kept or dropped with a reason."""
+    """24 problems times 4 samples of two kinds: each has a text and a verdict, and is kept or dropped with a reason."""
     folder, _, _ = smoke
     rationales = list(read_records(folder / "rationales.jsonl", Rationale))
     verdicts = list(read_records(folder / "verdicts.jsonl", Verdict))
     counts = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["stages"]
-    assert Counter(Counter(r.problem_id for r in rationales).values()) == {4: 24}
+    assert Counter(Counter(r.problem_id for r in rationales).values()) == {8: 24}
     assert {v.rationale_id for v in verdicts} == {r.id for r in rationales}
     dropped = (folder / "dropped.jsonl").read_text(encoding="utf-8").splitlines()
-    assert counts["filter"]["counts"]["kept"] + len(dropped) == 96
+    assert counts["filter"]["counts"]["kept"] + len(dropped) == 192
     assert all(json.loads(line)["reason"] for line in dropped)
 
 
@@ -60,13 +60,18 @@ def test_every_score_has_its_n_and_its_interval(smoke):
     """No number without what it takes to believe it; every system and path is there."""
     _, outcome, _ = smoke
     rows = outcome["scores"]
-    assert all(row["n"] > 0 and row["low"] <= row["value"] <= row["high"] for row in rows)
+    assert all(row["low"] <= row["value"] <= row["high"] for row in rows if row["n"])
+    assert {(row["value"], row["path"]) for row in rows if not row["n"]} <= {(None, "agreed")}  # kinds may never agree
     found = {(row["system"], row["path"], row["split"]) for row in rows if row["metric"] == "accuracy"}
     expected = {("untrained", "cot", "test"), ("answer_only", "answer", "test"), ("scotd", "cot", "test"),
                 ("scotd", "vote", "test"), ("teacher", "cot", "test"), ("scotd", "cot", "contrast")}  # fmt: skip
     assert expected <= found
-    assert {(c["a"], c["b"]) for c in outcome["comparisons"]} == {("scotd", "answer_only")}
-    assert all(c["low"] <= c["difference"] <= c["high"] and 0 <= c["p"] <= 1 for c in outcome["comparisons"])
+    assert {(c["a"], c["b"]) for c in outcome["comparisons"]} == {
+        ("scotd", "answer_only"),
+        ("mixed", "ensemble"),
+    }
+    compared = [c for c in outcome["comparisons"] if c["n"]]
+    assert all(c["low"] <= c["difference"] <= c["high"] and 0 <= c["p"] <= 1 for c in compared)
 
 
 def test_a_second_run_does_nothing(smoke):
@@ -98,9 +103,9 @@ def test_a_changed_training_option_is_refused_then_redone_and_buys_nothing(smoke
 
 
 def run_smoke_sampling(tmp_path, run, *extra):
-    """Run up to sampling, in this process."""
+    """Run up to sampling, of one kind, in this process."""
     return main(["run", SMOKE, "--run", str(tmp_path / run), "--until", "sample", "--quiet",
-                 "--set", f"ledger={tmp_path / 'ledger.sqlite'}", *extra])  # fmt: skip
+                 "--set", "sample.kinds=[cot]", "--set", f"ledger={tmp_path / 'ledger.sqlite'}", *extra])  # fmt: skip
 
 
 def test_only_what_changed_is_bought(tmp_path):
@@ -144,15 +149,17 @@ def test_a_dry_run_writes_and_sends_nothing(tmp_path, capsys):
     plan = json.loads(capsys.readouterr().out)
     assert code == 0
     assert [(row["stage"], row["requests"], row["rationales"]) for row in plan] == [
-        ("sample", 24, 96),
-        ("evaluate", 32, 32),
+        ("sample", 48, 192),
+        ("evaluate", 64, 64),
     ]
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unreachable_endpoint_is_the_users_error_and_leaves_the_run_resumable(tmp_path, capsys):
     """One message that names the address; the same run goes on with the right one."""
-    code = run_smoke_sampling(tmp_path, "run", "--set", "teachers.base_url=http://127.0.0.1:9/v1")
+    code = run_smoke_sampling(
+        tmp_path, "run", "--set", "teachers.base_url=http://127.0.0.1:9/v1", "--set", "teachers.model=m"
+    )
     message = capsys.readouterr().err
     assert (code, message.count("\n")) == (1, 1)
     assert "127.0.0.1:9" in message
@@ -163,7 +170,7 @@ def test_an_unreachable_endpoint_is_the_users_error_and_leaves_the_run_resumable
 def test_a_run_killed_at_any_moment_resumes_without_losing_or_buying_twice(tmp_path, seed):
     """SIGKILL of the whole process group, twice, then the same command: one line per sample, no row lost."""
     ledger = tmp_path / "ledger.sqlite"
-    sets = [f"ledger={ledger}", "problems.splits.train.limit=300", "sample.n=8"]
+    sets = [f"ledger={ledger}", "problems.splits.train.limit=300", "sample.n=8", "sample.kinds=[cot]"]
     command = [sys.executable, "-m", "potstill", "run", SMOKE, "--run", str(tmp_path / "run"), "--until", "verify"]
     command += [word for value in sets for word in ("--set", value)]
     pause = random.Random(seed)
