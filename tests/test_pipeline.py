@@ -74,6 +74,19 @@ def test_every_score_has_its_n_and_its_interval(smoke):
     assert all(c["low"] <= c["difference"] <= c["high"] and 0 <= c["p"] <= 1 for c in compared)
 
 
+def test_one_student_of_two_skills_is_scored_by_every_path(smoke):
+    """Programs are executed; an ensemble is a vote and nothing else; the teacher answered once in each kind."""
+    folder, outcome, _ = smoke
+    rows = outcome["scores"]
+    paths = {name: {row["path"] for row in rows if row["system"] == name} for name in ("mixed", "ensemble", "teacher")}
+    assert paths["mixed"] == {"cot", "pot", "routed", "vote", "oracle", "agreed"}
+    assert paths["ensemble"] == {"vote"}
+    assert paths["teacher"] == {"cot", "pot", "oracle", "agreed"}
+    assert not [v for v in read_records(folder / "verdicts.jsonl", Verdict) if v.status == "UNVERIFIED"]
+    counts = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["stages"]["examples/mixed"]["counts"]
+    assert counts["cot"] > 0 and counts["pot"] > 0
+
+
 def test_a_second_run_does_nothing(smoke):
     """Nothing is asked, trained or written anew, except the report."""
     folder, first, environment = smoke

@@ -206,3 +206,9 @@ def test_the_vote_is_also_taken_over_fewer_paths():
     assert graded.marks["test", "vote"].kinds == Counter(pot=1)
     heavier = EvaluateConfig(vote_weights={"cot": 1.5})
     assert grade(rows, problems(1), heavier).marks["test", "vote"].right == {"test-0": 0.0}
+
+
+def test_one_unmarked_text_of_each_kind_is_no_vote():
+    """As of a teacher that was asked once for each."""
+    rows = [path("test-0", kind="cot"), path("test-0", kind="pot")]
+    assert ("test", "vote") not in grade(rows, problems(1)).marks

@@ -65,7 +65,7 @@ def test_rows_that_could_not_be_checked_count_in_neither_number():
 
 
 def test_a_run_samples_in_two_stages_and_a_second_call_buys_nothing(tmp_path):
-    """The miniature's teacher, 12 problems of two kinds: those it solved sometimes have more rationales, the budget is kept."""
+    """12 problems of two kinds: those solved sometimes have more rationales, and the budget is kept."""
     overrides = [
         "problems.splits.train.limit=12", "sample.n=6", "sample.n_first=3", "sample.budget_by=pass_rate",
         f"ledger={tmp_path / 'ledger.sqlite'}",

@@ -159,7 +159,9 @@ def test_no_filter_keeps_all_texts():
 def test_keeping_nothing_says_why_with_counts():
     """The message counts the reasons and says what to do about the first."""
     kept, drops = keep([rationale("a", "UNVERIFIED"), rationale("b", "UNVERIFIED"), rationale("c", "WRONG")])
-    with pytest.raises(DataError, match=r"none of 3 rationales is kept \(2 unverified, 1 wrong\).*filter.keep to majority"):
+    with pytest.raises(
+        DataError, match=r"none of 3 rationales is kept \(2 unverified, 1 wrong\).*filter.keep to majority"
+    ):
         require_kept(kept, drops)
 
 

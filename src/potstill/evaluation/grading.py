@@ -153,7 +153,12 @@ def _by_path(rationales: Iterable[Rationale], system: str) -> dict[tuple[str, st
         slim = replace(rationale, text="", reasoning_content=None, problem=None)
         for path in _paths_of(rationale):
             answers.setdefault((rationale.problem_id, path), []).append(slim)
-    return {key: held for key, held in answers.items() if key[1] != "vote" or len(held) > 1}
+    return {key: held for key, held in answers.items() if key[1] != "vote" or _may_vote(held)}
+
+
+def _may_vote(held: list[Rationale]) -> bool:
+    """One text of each kind is no vote: greedy texts of a teacher that nobody marked as such."""
+    return len(held) > 1 and any(row.index > 0 or row.meta.get("path") == "sampled" for row in held)
 
 
 def _paths_of(rationale: Rationale) -> list[str]:
