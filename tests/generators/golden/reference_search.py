@@ -21,7 +21,8 @@ PUBLISHED = {"c": 1.0, "normal": False, "share": 0.0, "wide": 5, "a": None, "dep
 TREE = {"c": 0.3, "normal": True, "share": 0.5, "wide": 1, "a": 2.0, "depth": 4, "top": None, "rounds": None}
 CASES = {
     "published": (PUBLISHED, 99, 1), "published_long": ({**PUBLISHED, "rounds": None}, 60, 2),
-    "tree_25": (TREE, 25, 1), "tree_60": (TREE, 60, 2), "tree_default": ({**TREE, "c": 0.1, "share": 0.0, "wide": 4, "a": 1.0}, 40, 4),
+    "tree_25": (TREE, 25, 1), "tree_60": (TREE, 60, 2),
+    "tree_default": ({**TREE, "c": 0.1, "share": 0.0, "wide": 4, "a": 1.0}, 40, 4),
     "tree_raw": ({**TREE, "normal": False, "c": 2.0}, 40, 3),
 }  # fmt: skip
 
