@@ -41,7 +41,7 @@ def test_members_of_one_kind_are_counted_on():
 
 def test_too_few_paths_are_refused():
     """An ensemble of fewer paths than asked for would not be the comparison that it claims to be."""
-    with pytest.raises(ConfigError, match=r"arms.both.ensemble.a.cot: asks for 5 sampled paths a problem, found 3"):
+    with pytest.raises(ConfigError, match=r"arms.both.ensemble.a.cot: asks for 5 sampled paths a problem, found 3 of"):
         assemble("both", {"a": {"cot": 5}}, {"a": {0: paths("a", "cot", 3)}})
     with pytest.raises(ConfigError, match="no arm is named 'z'"):
         assemble("both", {"z": {"cot": 5}}, {"a": {}})

@@ -57,11 +57,12 @@ def _of_seed(name: str, members: Members, predictions: Mapping[str, Sequence[Rat
 
 
 def _require(where: str, chosen: Iterable[Rationale], own: Iterable[Rationale], count: int) -> None:
-    have = len({path.index for path in chosen})
-    if have < count:
-        problems = len({path.problem_id for path in own})
+    """Raise unless every problem has its paths: a vote of fewer would not be the comparison that it claims to be."""
+    have = Counter(path.problem_id for path in chosen)
+    fewest = min((have[path.problem_id] for path in own), default=0)
+    if fewest < count:
         message = (
-            f"{where}: asks for {count} sampled paths a problem, found {have} (of {problems} problems); "
-            f"raise that arm's infer.paths to at least {max(count, 2)}"
+            f"{where}: asks for {count} sampled paths a problem, found {fewest} of at least one problem; raise that "
+            f"arm's infer.paths to at least {max(count, 2)}"
         )
         raise ConfigError(message)

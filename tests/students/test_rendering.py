@@ -126,3 +126,16 @@ def test_a_kind_may_have_a_prompt_and_a_prefix_of_its_own():
     assert target_for(rationale(), problem(), config) == " Step by step: 3 + 4 = 7. So the answer is: 7"
     assert target_for(program, problem(), MixConfig(format="chat", prefixes={"pot": "Code:"})) == "Code: ans = 3 + 4"
     assert target_for(program, problem(), MixConfig()) == "\nans = 3 + 4"
+
+
+def test_a_program_is_learnt_without_what_stands_around_it():
+    """Fences and prose are the teacher's manner, not the program that was verified."""
+    said = "Sure, here it is:\n```python\nans = 3 + 4\n```\nThis prints 7."
+    row = Rationale(id="x", problem_id="p", kind="pot", text=said, verdict=rationale().verdict)
+    assert target_for(row, problem(), MixConfig()) == "\nans = 3 + 4"
+
+
+def test_a_prefix_and_a_verbatim_thought_exclude_each_other():
+    """The prefix would be forced at inference and never have been learnt."""
+    with pytest.raises(ConfigError, match=r"mix.prefixes: .* give each kind a prompt of its own"):
+        mix([rationale()], MixConfig(reasoning="think", prefixes={"cot": "So:"}))

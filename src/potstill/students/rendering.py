@@ -17,6 +17,7 @@ import re
 
 from potstill.errors import ConfigError, shorten
 from potstill.rationales.answers import normalise
+from potstill.rationales.programs import find_program
 from potstill.rationales.prompts import render_question
 from potstill.recipe import MixConfig
 from potstill.records import Problem, Rationale, Status
@@ -56,7 +57,8 @@ def target_for(rationale: Rationale, problem: Problem, config: MixConfig) -> str
     if config.reasoning == "think" and thought:
         return rationale.text if rationale.reasoning_content is None else join_think(thought, rationale.text)
     if rationale.kind == "pot":
-        return framed(said.strip(), config, "pot")
+        found = find_program(said).programs  # without fences and prose, which no student should learn to write
+        return framed(found[0] if found else said.strip(), config, "pot")
     answer = shown_answer(rationale, problem)
     if answer is None:
         return framed(said.strip(), config, rationale.kind)
@@ -100,7 +102,13 @@ def split_think(text: str) -> tuple[str | None, str]:
 
 
 def require_placeholders(config: MixConfig) -> None:
-    """Raise `ConfigError` if a template cannot hold what it is for."""
+    """Raise `ConfigError` if a template cannot hold what it is for, or a prefix could not begin its targets."""
+    if config.prefixes and config.reasoning == "think":
+        message = (
+            "mix.prefixes: a thought that is learnt verbatim (reasoning: think) begins its target itself; "
+            "give each kind a prompt of its own (mix.prompts) and set prefixes: {}"
+        )
+        raise ConfigError(message)
     needed = {"prompt": ("question",), "target": ("rationale", "answer"), "answer_target": ("answer",)}
     templates = {name: (getattr(config, name), fields) for name, fields in needed.items()}
     templates |= {f"prompts.{kind}": (template, ("question",)) for kind, template in config.prompts.items()}
