@@ -39,7 +39,7 @@ def request_of(number: int):
 
 
 def config_of(url: str):
-    from potstill.recipe import TeacherConfig
+    from potstill.recipe.teachers import TeacherConfig
 
     return TeacherConfig(base_url=url, model="m", api_key_env=None, max_concurrency=IN_FLIGHT)
 
@@ -84,7 +84,7 @@ async def teacher(url: str, wanted: range, folder: str) -> None:
 async def sample(url: str, wanted: range, folder: str) -> None:
     """The whole stage, as `potstill sample` runs it: prompts, teacher, ledger, records, file."""
     from potstill.rationales.sampling import sample_to_file
-    from potstill.recipe import SampleConfig
+    from potstill.recipe.teachers import SampleConfig
     from potstill.records import Problem
     from potstill.teachers.ledger import Ledger
 

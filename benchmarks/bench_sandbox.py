@@ -144,7 +144,7 @@ def bare(programs: list[str]) -> list[str | None]:
 def serve(system: str) -> None:
     """A system in a process of its own: a line of JSON with programs in, seconds, CPU seconds and answers out."""
     if system == "potstill":
-        from potstill.recipe import SandboxConfig
+        from potstill.recipe.rationales import SandboxConfig
         from potstill.sandbox.running import Sandbox
 
         with Sandbox(SandboxConfig(workers=WORKERS)) as sandbox, ThreadPoolExecutor(WORKERS) as pool:

@@ -32,7 +32,7 @@ from potstill import load_problems, verify
 from potstill.evaluation.statistics import hierarchical_bootstrap, paired_bootstrap
 from potstill.files import Appender, read_records
 from potstill.rationales.selecting import select, structure
-from potstill.recipe import SelectConfig
+from potstill.recipe.rationales import SelectConfig
 from potstill.records import Rationale, Status, Verdict
 
 RULES = ("random", "diverse", "structure", "short", "long", "mixed_length", "open_ended")

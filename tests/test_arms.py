@@ -2,7 +2,7 @@
 
 from potstill.arms import arms_of
 from potstill.pipeline import fingerprints
-from potstill.recipe import parse_recipe
+from potstill.recipe.reading import parse_recipe
 
 TEXT = """
 problems: {source: x.jsonl}

@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "potstill"
 LAYERS = [
     {"records", "errors", "messages", "methods"},
-    {"recipe", "streams", "files", "teachers.base", "rationales.*", "generators.*", "students.mixing",
+    {"recipe.*", "streams", "files", "teachers.base", "rationales.*", "generators.*", "students.mixing",
      "students.rendering", "students.exports", "students.voting", "students.curriculum", "ensembles",
      "students.losses", "evaluation.statistics", "evaluation.golds", "evaluation.rows", "evaluation.tables"},
     {"run", "sandbox.*", "teachers.*", "miniature.*", "rationales.second_opinion", "rationales.second_opinion_worker",

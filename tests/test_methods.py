@@ -4,7 +4,8 @@ import pytest
 
 from potstill.errors import ConfigError
 from potstill.methods import DEFAULTS, PAIRS
-from potstill.recipe import Recipe, parse_recipe
+from potstill.recipe.reading import parse_recipe
+from potstill.recipe.whole import Recipe
 
 BASE = "method: {}\nproblems: {{source: x.jsonl}}\n"
 

@@ -10,7 +10,8 @@ from potstill.cli import main
 from potstill.errors import StudentError
 from potstill.miniature.embedded import MINIATURE
 from potstill.preflight import require_endpoint, require_splits, require_student
-from potstill.recipe import StudentConfig, parse_recipe
+from potstill.recipe.reading import parse_recipe
+from potstill.recipe.students import StudentConfig
 from potstill.students.loading import MINIATURE as BASE
 
 PROBLEMS = "problems: {splits: {train: {source: q.jsonl}, test: {source: q2.jsonl}}}\n"
@@ -33,6 +34,7 @@ def here(tmp_path, monkeypatch):
         ("train: {learning_rate: high}", "train.learning_rate: got 'high'; expected a number"),
         ("mix: {prompt: 'Q: {qestion}'}", r"mix.prompt: .* it must contain {question}"),
         ("arms: {a: {train: {learning_rat: 1}}}", "train.learning_rat"),
+        ("mix: {kinds: [answer]}", "infer.paths asks for cot, mix.kinds teaches answer; ask for what it learns"),
         ("budget: {money: 2}", "budget.money: set, but teacher.price is not"),
         ("sample: {n: 2, template: nope}", "template nope: not found"),
         ("sample: {n: 2, demonstrations: nope.jsonl}", "nope.jsonl: no such file"),

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from potstill.evaluation.scoring import evaluate
     from potstill.rationales.sampling import sample
     from potstill.rationales.verification import verify
-    from potstill.recipe import Recipe, load_recipe
+    from potstill.recipe.reading import load_recipe
+    from potstill.recipe.whole import Recipe
     from potstill.records import Comparison, Example, Problem, Rationale, Score, Status, Verdict
     from potstill.students.inference import infer
     from potstill.students.mixing import mix

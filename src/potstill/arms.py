@@ -19,7 +19,8 @@ from typing import Any
 
 from potstill.errors import DataError, PotstillError
 from potstill.messages import is_quiet, say, set_quiet
-from potstill.recipe import Recipe, load_recipe
+from potstill.recipe.reading import load_recipe
+from potstill.recipe.whole import Recipe
 from potstill.records import Example, Problem, Rationale, child_seed, content_id
 from potstill.run import Run
 from potstill.students.curriculum import noted

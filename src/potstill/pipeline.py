@@ -28,7 +28,9 @@ from potstill.preflight import (
     require_splits,
     require_teacher,
 )
-from potstill.recipe import Recipe, SampleConfig, dump_recipe, load_recipe
+from potstill.recipe.reading import dump_recipe, load_recipe
+from potstill.recipe.teachers import SampleConfig
+from potstill.recipe.whole import Recipe
 from potstill.records import Comparison, Problem, Rationale, Score, content_id, to_dict
 from potstill.run import Run, chain
 from potstill.verdicts import read_verified, verify_file

@@ -13,7 +13,9 @@ from pathlib import Path
 from potstill.arms import Arm
 from potstill.errors import ConfigError, StudentError, require_extra
 from potstill.miniature.embedded import MINIATURE
-from potstill.recipe import Recipe, StudentConfig, TeacherConfig
+from potstill.recipe.students import StudentConfig
+from potstill.recipe.teachers import TeacherConfig
+from potstill.recipe.whole import Recipe
 
 
 def require_teacher(recipe: Recipe) -> TeacherConfig:
@@ -54,7 +56,8 @@ def require_sound_arms(arms: Iterable[Arm]) -> None:
     """Raise unless every arm has templates that can be filled, arguments that the Trainer knows, and a student.
 
     Raises:
-        ConfigError, StudentError: As `require_placeholders`, `trainer_arguments` and `require_student` say.
+        ConfigError, StudentError: As `require_placeholders`, `trainer_arguments` and `require_student` say; or a
+            trained student is asked for kinds alone that it was not taught.
         MissingExtraError: torch or transformers is not installed.
     """
     from potstill.students.rendering import require_placeholders
@@ -73,6 +76,18 @@ def require_sound_arms(arms: Iterable[Arm]) -> None:
             from potstill.students.arguments import trainer_arguments
 
             trainer_arguments(arm.recipe.train, Path("students"), seed=0, steps_per_epoch=1, has_dev=False)
+            _require_taught_skills(arm)
+
+
+def _require_taught_skills(arm: Arm) -> None:
+    """Raise if nothing that a trained student is asked for was taught: its checkpoint could not be chosen either."""
+    asked, taught = arm.recipe.infer.paths, arm.recipe.mix.kinds
+    if not set(asked) & set(taught):
+        message = (
+            f"arm {arm.name}: infer.paths asks for {', '.join(asked)}, mix.kinds teaches {', '.join(taught)}; ask for "
+            f"what it learns, for example infer: {{paths: {{{taught[0]}: 1}}}}"
+        )
+        raise ConfigError(message)
 
 
 def require_student(student: StudentConfig, *, is_chat: bool = False) -> None:

@@ -28,7 +28,7 @@ from potstill.records import SCHEMA_VERSION, R, Record, content_id
 
 if TYPE_CHECKING:
     from potstill.pipeline import Outcome
-    from potstill.recipe import Recipe
+    from potstill.recipe.whole import Recipe
 
 PACKAGES = (
     "potstill",

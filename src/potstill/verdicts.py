@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from potstill.errors import DataError
-from potstill.recipe import Recipe
+from potstill.recipe.whole import Recipe
 from potstill.records import Problem, Rationale, Verdict
 from potstill.run import Run
 

@@ -4,7 +4,7 @@ import json
 
 from potstill.cli import main
 from potstill.commands.running import limits
-from potstill.recipe import parse_recipe
+from potstill.recipe.reading import parse_recipe
 
 SPLITS = """
 problems: {splits: {train: {source: a.jsonl, limit: 60}, dev: {source: b.jsonl}, test: {source: c.jsonl, limit: 2}}}

@@ -14,7 +14,8 @@ import pytest
 from potstill.ensembles import assemble
 from potstill.evaluation.scoring import score_run
 from potstill.files import write_records
-from potstill.recipe import EvaluateConfig, dump_recipe, parse_recipe
+from potstill.recipe.evaluation import EvaluateConfig
+from potstill.recipe.reading import dump_recipe, parse_recipe
 from potstill.records import Drop, Example, Problem, Rationale, Status, Verdict, to_dict
 
 SKILL = {"untrained": 0.02, "answer_only": 0.24, "cot_n1": 0.52, "cot_n5": 0.66, "scotd": 0.74, "teacher": 0.9}

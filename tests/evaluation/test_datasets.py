@@ -11,7 +11,7 @@ from potstill.errors import DataError
 from potstill.evaluation.datasets import hold_out, load_problems, load_splits
 from potstill.rationales.families import families, related
 from potstill.rationales.verification import check
-from potstill.recipe import ProblemsConfig, SourceConfig
+from potstill.recipe.problems import ProblemsConfig, SourceConfig
 from potstill.records import Problem, Rationale, Status
 
 

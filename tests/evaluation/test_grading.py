@@ -8,7 +8,7 @@ import pytest
 
 from potstill.errors import DataError
 from potstill.evaluation.grading import grade
-from potstill.recipe import EvaluateConfig
+from potstill.recipe.evaluation import EvaluateConfig
 from potstill.records import Problem, Rationale, Status, Verdict
 
 SPLITS = EvaluateConfig(splits=("test", "ood", "contrast"))

@@ -7,7 +7,7 @@ import pytest
 
 from potstill.errors import DataError
 from potstill.evaluation.scoring import compare, evaluate, grade, score, score_run
-from potstill.recipe import EvaluateConfig
+from potstill.recipe.evaluation import EvaluateConfig
 from potstill.records import Comparison, Problem, Rationale, Score, Status, Verdict, from_dict, to_dict
 
 CONFIG = EvaluateConfig(splits=("test", "contrast"), bootstrap=300)

@@ -7,7 +7,7 @@ import pytest
 
 from potstill.errors import DataError
 from potstill.evaluation.sources import read_source, title
-from potstill.recipe import SourceConfig
+from potstill.recipe.problems import SourceConfig
 
 ROWS = [{"question": "a?", "answer": "1"}, {"question": "b?", "answer": "2"}]
 

@@ -9,12 +9,12 @@ import urllib.error
 import urllib.request
 
 from potstill.miniature.embedded import reachable
-from potstill.recipe import TeacherConfig
+from potstill.recipe.teachers import TeacherConfig
 
 HOLD = """
 import asyncio, sys
 from potstill.miniature.embedded import reachable
-from potstill.recipe import TeacherConfig
+from potstill.recipe.teachers import TeacherConfig
 
 async def hold():
     async with reachable(TeacherConfig(base_url="miniature")) as (teacher, _):

@@ -4,7 +4,7 @@ import pytest
 
 from potstill.errors import BudgetError, TooManyFailures
 from potstill.rationales.asking import HOPELESS_ROWS, Tally, jobs, load_asking
-from potstill.recipe import SampleConfig, TeacherConfig
+from potstill.recipe.teachers import SampleConfig, TeacherConfig
 from potstill.records import Problem, Rationale
 
 PROBLEMS = [Problem(id=f"p{i}", question=f"q{i}") for i in range(3)]

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from potstill.errors import DataError
 from potstill.rationales.filtering import NO_FILTER, keep, require_kept
-from potstill.recipe import FilterConfig
+from potstill.recipe.rationales import FilterConfig
 from potstill.records import Rationale, Status, Verdict
 
 

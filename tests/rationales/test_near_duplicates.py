@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from potstill.rationales.filtering import keep
-from potstill.recipe import FilterConfig
+from potstill.recipe.rationales import FilterConfig
 from potstill.records import Rationale, Status, Verdict
 
 WAY = (

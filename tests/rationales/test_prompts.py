@@ -13,7 +13,7 @@ from potstill.rationales.prompts import (
     load_template,
     render_question,
 )
-from potstill.recipe import SampleConfig, TeacherConfig
+from potstill.recipe.teachers import SampleConfig, TeacherConfig
 from potstill.records import ANSWER_TYPES, Problem
 
 PROBLEM = Problem(id="p1", question="What is 2 + 3?", answer_type="number")

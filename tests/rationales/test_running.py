@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from potstill.rationales.running import ProgramRuns
-from potstill.recipe import SandboxConfig
+from potstill.recipe.rationales import SandboxConfig
 
 pytestmark = pytest.mark.usefixtures("sandboxed")
 

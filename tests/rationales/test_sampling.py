@@ -17,7 +17,7 @@ import pytest
 from potstill.errors import BudgetError, ConfigError, DataError, RefusedError, TeacherError, TooManyFailures
 from potstill.files import read_records, write_records
 from potstill.rationales.sampling import plan, sample, sample_to_file
-from potstill.recipe import BudgetConfig, PriceConfig, SampleConfig, TeacherConfig
+from potstill.recipe.teachers import BudgetConfig, PriceConfig, SampleConfig, TeacherConfig
 from potstill.records import Problem, Rationale
 from potstill.streams import collect
 from potstill.teachers.base import Completion
@@ -307,7 +307,7 @@ def test_a_kill_loses_nothing_and_buys_at_most_what_was_in_flight_twice(teacher_
         import asyncio, sys
         from pathlib import Path
         from potstill.rationales.sampling import sample_to_file
-        from potstill.recipe import SampleConfig, TeacherConfig
+        from potstill.recipe.teachers import SampleConfig, TeacherConfig
         from potstill.records import Problem
         from potstill.teachers.ledger import Ledger
         url, folder = sys.argv[1], Path(sys.argv[2])

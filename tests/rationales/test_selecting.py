@@ -11,7 +11,9 @@ import pytest
 from potstill.errors import ConfigError, DataError
 from potstill.rationales.embedding import embed
 from potstill.rationales.selecting import cut_clusters, select, structure, unique_bigrams
-from potstill.recipe import FilterConfig, MixConfig, Recipe, SelectConfig
+from potstill.recipe.rationales import FilterConfig, SelectConfig
+from potstill.recipe.students import MixConfig
+from potstill.recipe.whole import Recipe
 from potstill.records import Problem, Rationale, Status, Verdict
 from potstill.students.mixing import mix
 

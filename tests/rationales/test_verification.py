@@ -11,7 +11,7 @@ import pytest
 from potstill.errors import TooManyFailures
 from potstill.rationales.second_opinion import Opinion, SecondOpinion
 from potstill.rationales.verification import check, verify
-from potstill.recipe import SandboxConfig, VerifyConfig
+from potstill.recipe.rationales import SandboxConfig, VerifyConfig
 from potstill.records import Problem, Rationale, Status
 
 DATA = Path(__file__).parents[1] / "data"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from potstill.recipe import SandboxConfig
+from potstill.recipe.rationales import SandboxConfig
 from potstill.sandbox.running import Sandbox
 
 SHORT = {"cpu_s": 0.1, "memory_mb": 128, "heavy_memory_mb": 256}

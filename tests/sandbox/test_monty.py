@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from potstill.recipe import SandboxConfig
+from potstill.recipe.rationales import SandboxConfig
 from potstill.sandbox.monty import MontyPool
 from potstill.sandbox.routing import choose_route
 

@@ -9,7 +9,7 @@ import pytest
 from tests.sandbox.conftest import SHORT, needs_isolation
 
 from potstill.errors import SandboxError
-from potstill.recipe import SandboxConfig
+from potstill.recipe.rationales import SandboxConfig
 from potstill.sandbox import running
 from potstill.sandbox.running import Sandbox, describe_isolation, judge, read_report, run_program, run_programs
 from potstill.sandbox.zygotes import Ended

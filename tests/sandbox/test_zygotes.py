@@ -3,7 +3,7 @@
 import pytest
 from tests.sandbox.conftest import SHORT, needs_isolation
 
-from potstill.recipe import SandboxConfig
+from potstill.recipe.rationales import SandboxConfig
 from potstill.sandbox.zygotes import Zygote, ZygoteDied, judge_isolation
 
 GOOD = {"isolation": "seccomp+landlock7+rlimit", "escapes": []}

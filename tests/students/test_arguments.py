@@ -3,7 +3,7 @@
 import pytest
 
 from potstill.errors import ConfigError
-from potstill.recipe import TrainConfig
+from potstill.recipe.students import TrainConfig
 from potstill.students.arguments import batch_shape, trainer_arguments
 
 

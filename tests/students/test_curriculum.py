@@ -12,7 +12,8 @@ from tiny_students import examples_of, save_student, sums
 
 from potstill.errors import ConfigError, DataError
 from potstill.pipeline import run_recipe
-from potstill.recipe import CurriculumConfig, MixConfig, Recipe, StudentConfig, TrainConfig
+from potstill.recipe.students import CurriculumConfig, MixConfig, StudentConfig, TrainConfig
+from potstill.recipe.whole import Recipe
 from potstill.records import Example, Problem, Rationale, Status, Verdict
 from potstill.students import training
 from potstill.students.batching import Schedule

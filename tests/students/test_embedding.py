@@ -7,7 +7,7 @@ from tiny_students import save_student
 
 from potstill.rationales.embedding import embed
 from potstill.rationales.selecting import select
-from potstill.recipe import SelectConfig
+from potstill.recipe.rationales import SelectConfig
 from potstill.records import Rationale
 
 

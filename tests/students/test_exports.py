@@ -5,7 +5,7 @@ import json
 import pytest
 
 from potstill.errors import ConfigError
-from potstill.recipe import MixConfig
+from potstill.recipe.students import MixConfig
 from potstill.records import Problem, Rationale, Status, Verdict
 from potstill.students.exports import EXPORTS, export
 from potstill.students.mixing import mix

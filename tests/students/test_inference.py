@@ -8,7 +8,8 @@ import torch
 from tiny_students import save_student, sums
 
 from potstill.errors import ConfigError, StudentError
-from potstill.recipe import InferConfig, MixConfig, TeacherConfig
+from potstill.recipe.students import InferConfig, MixConfig
+from potstill.recipe.teachers import TeacherConfig
 from potstill.records import Problem
 from potstill.students.encoding import encode_prefix, encode_prompt
 from potstill.students.inference import infer, plan_asks

@@ -7,7 +7,7 @@ import torch
 from tiny_students import make_tokenizer, save_student
 
 from potstill.errors import ConfigError, StudentError
-from potstill.recipe import StudentConfig
+from potstill.recipe.students import StudentConfig
 from potstill.students.loading import model_folder, open_student
 
 

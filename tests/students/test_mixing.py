@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from potstill.errors import DataError
-from potstill.recipe import FilterConfig, MixConfig
+from potstill.recipe.rationales import FilterConfig
+from potstill.recipe.students import MixConfig
 from potstill.records import Problem, Rationale, Status, Verdict
 from potstill.students.mixing import kind_counts, mix
 

@@ -7,7 +7,8 @@ from tiny_students import save_student, sums
 
 from potstill.errors import DataError
 from potstill.files import read_records
-from potstill.recipe import InferConfig, MixConfig, TeacherConfig
+from potstill.recipe.students import InferConfig, MixConfig
+from potstill.recipe.teachers import TeacherConfig
 from potstill.records import Rationale
 from potstill.students import predicting
 from potstill.students.inference import infer

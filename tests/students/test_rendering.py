@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from potstill.errors import ConfigError
-from potstill.recipe import MixConfig
+from potstill.recipe.students import MixConfig
 from potstill.records import Problem, Rationale, Status, Verdict
 from potstill.students.mixing import mix
 from potstill.students.rendering import (

@@ -4,7 +4,8 @@ import pytest
 from tiny_students import examples_of, save_student, sums
 
 from potstill.errors import StudentError
-from potstill.recipe import InferConfig, MixConfig, StudentConfig, TrainConfig, VerifyConfig
+from potstill.recipe.rationales import VerifyConfig
+from potstill.recipe.students import InferConfig, MixConfig, StudentConfig, TrainConfig
 from potstill.records import Problem
 from potstill.students.loading import open_student
 from potstill.students.selection import DevSplit

@@ -5,7 +5,8 @@ import torch
 from tiny_students import examples_of, make_model, make_tokenizer, sums
 from transformers import TrainingArguments
 
-from potstill.recipe import InferConfig, MixConfig, VerifyConfig
+from potstill.recipe.rationales import VerifyConfig
+from potstill.recipe.students import InferConfig, MixConfig
 from potstill.students.batching import Schedule
 from potstill.students.encoding import encode
 from potstill.students.loading import Loaded

@@ -12,7 +12,7 @@ from tiny_students import examples_of, save_student, sums
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from potstill.errors import ConfigError, StudentError
-from potstill.recipe import InferConfig, StudentConfig, TrainConfig
+from potstill.recipe.students import InferConfig, StudentConfig, TrainConfig
 from potstill.records import Example
 from potstill.students.training import last_checkpoint, train
 

@@ -5,7 +5,7 @@ import json
 import urllib.request
 from contextlib import asynccontextmanager, suppress
 
-from potstill.recipe import TeacherConfig
+from potstill.recipe.teachers import TeacherConfig
 from potstill.teachers.base import Request, open_teacher
 
 

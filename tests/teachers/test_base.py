@@ -5,7 +5,7 @@ from dataclasses import fields
 import pytest
 
 from potstill.errors import ConfigError
-from potstill.recipe import BudgetConfig, PriceConfig, TeacherConfig
+from potstill.recipe.teachers import BudgetConfig, PriceConfig, TeacherConfig
 from potstill.teachers.base import Request, endpoint_id, money_for, open_teacher, public_url, with_extra_body
 
 URL = "http://h:1/v1"

@@ -14,7 +14,7 @@ import pytest
 from loopback_endpoints import asking, http, opened
 
 from potstill.errors import BudgetError, DataError, RefusedError, TeacherError
-from potstill.recipe import BudgetConfig, PriceConfig
+from potstill.recipe.teachers import BudgetConfig, PriceConfig
 from potstill.streams import map_concurrent
 from potstill.teachers.accounts import Reader, summarise
 from potstill.teachers.ledger import Ledger

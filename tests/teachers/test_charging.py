@@ -1,6 +1,6 @@
 """What requests cost, reported or estimated."""
 
-from potstill.recipe import PriceConfig
+from potstill.recipe.teachers import PriceConfig
 from potstill.teachers.charging import Costs, shared
 from potstill.teachers.responses import Choice, Failure, Reply
 

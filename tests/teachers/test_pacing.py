@@ -8,7 +8,7 @@ import time
 import pytest
 
 from potstill.errors import BudgetError
-from potstill.recipe import BudgetConfig
+from potstill.recipe.teachers import BudgetConfig
 from potstill.teachers.pacing import Backoff, Budget, Pace, Schedule, retry_after
 
 

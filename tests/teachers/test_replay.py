@@ -6,7 +6,7 @@ import pytest
 from loopback_endpoints import asking
 
 from potstill.errors import ConfigError, DataError
-from potstill.recipe import TeacherConfig
+from potstill.recipe.teachers import TeacherConfig
 from potstill.teachers.base import open_teacher
 from potstill.teachers.replay import ReplayTeacher
 

@@ -18,7 +18,7 @@ from potstill.commands.printing import print_text
 from potstill.errors import ConfigError, shorten
 from potstill.files import read_rows
 from potstill.messages import say
-from potstill.recipe import SandboxConfig
+from potstill.recipe.rationales import SandboxConfig
 
 TRUST = "none_because_i_trust_every_program"
 

@@ -11,7 +11,7 @@ from potstill.errors import ConfigError
 from potstill.messages import say
 
 if TYPE_CHECKING:
-    from potstill.recipe import Recipe
+    from potstill.recipe.whole import Recipe
 
 UNTIL = ("problems", "sample", "verify", "filter", "mix", "train", "infer", "evaluate", "report")
 
@@ -53,7 +53,7 @@ def shipped_recipe(name: str) -> Path:
 def run_file(path: str | Path, options: argparse.Namespace, until: str, only: str | None) -> int:
     """Run one recipe file as the options say, and print the scores."""
     from potstill.pipeline import plan_recipe, run_recipe
-    from potstill.recipe import load_recipe
+    from potstill.recipe.reading import load_recipe
 
     recipe = load_recipe(path, options.set)
     if options.limit:

@@ -12,7 +12,9 @@ from potstill.commands.printing import print_json, print_text
 from potstill.commands.running import print_plan, run_file
 from potstill.errors import ConfigError
 from potstill.messages import say
-from potstill.recipe import Recipe, SourceConfig, build_recipe, read_recipe
+from potstill.recipe.problems import SourceConfig
+from potstill.recipe.reading import build_recipe, read_recipe
+from potstill.recipe.whole import Recipe
 
 FILES_OF = {
     "sample": (("--problems", "the problems"),),
@@ -197,7 +199,7 @@ def infer(options: argparse.Namespace) -> int:
     """Ask a student, into a file of predictions."""
     if not options.problems:
         return _stage_of_run("infer", options)
-    from potstill.recipe import TeacherConfig
+    from potstill.recipe.teachers import TeacherConfig
     from potstill.students.predicting import infer_to_file
 
     settings = {"paths": _pairs(options.paths, "--paths", int)} if options.paths else {}

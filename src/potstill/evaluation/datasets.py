@@ -19,7 +19,7 @@ from potstill.evaluation.rows import Read, read_row, require_columns, set_types
 from potstill.evaluation.sources import MINIATURE, read_source, title
 from potstill.messages import say
 from potstill.rationales.families import families
-from potstill.recipe import ProblemsConfig, SourceConfig
+from potstill.recipe.problems import ProblemsConfig, SourceConfig
 from potstill.records import Problem, child_seed, problem_from, unique_ids
 
 

@@ -18,7 +18,8 @@ from dataclasses import dataclass, field, replace
 
 from potstill.errors import DataError
 from potstill.messages import say
-from potstill.recipe import EvaluateConfig, SandboxConfig, VerifyConfig
+from potstill.recipe.evaluation import EvaluateConfig
+from potstill.recipe.rationales import SandboxConfig, VerifyConfig
 from potstill.records import Problem, Rationale, Status, Verdict
 from potstill.students.routing import routed
 from potstill.students.voting import vote

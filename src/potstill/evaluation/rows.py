@@ -16,7 +16,7 @@ from potstill.errors import ConfigError, DataError, shorten
 from potstill.evaluation import golds
 from potstill.evaluation.golds import Options
 from potstill.messages import say
-from potstill.recipe import SourceConfig
+from potstill.recipe.problems import SourceConfig
 from potstill.records import ANSWER_TYPES
 
 _FIELDS = ("id", "question", "answer", "answer_type", "options", "labels", "split", "source", "parent_id")

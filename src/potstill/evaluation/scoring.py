@@ -22,7 +22,8 @@ from potstill.errors import DataError
 from potstill.evaluation import statistics
 from potstill.evaluation.grading import BOUNDS, PATHS, Graded, grade
 from potstill.methods import PAIRS
-from potstill.recipe import EvaluateConfig, SandboxConfig, VerifyConfig
+from potstill.recipe.evaluation import EvaluateConfig
+from potstill.recipe.rationales import SandboxConfig, VerifyConfig
 from potstill.records import Comparison, Problem, Rationale, Score, child_seed
 
 ACCURACY, CONSISTENCY = "accuracy", "contrast_consistency"

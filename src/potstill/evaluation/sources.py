@@ -13,7 +13,7 @@ from typing import Any
 
 from potstill.errors import DataError, boundary, require_extra, shorten
 from potstill.files import read_rows
-from potstill.recipe import SourceConfig
+from potstill.recipe.problems import SourceConfig
 from potstill.records import content_id, problem_from
 
 Row = tuple[str, dict[str, Any]]

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from potstill.errors import TeacherError
-from potstill.recipe import TeacherConfig
+from potstill.recipe.teachers import TeacherConfig
 
 MINIATURE = "miniature"
 START_TIMEOUT_S = 30.0

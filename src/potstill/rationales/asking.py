@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from potstill.errors import PotstillError, TooManyFailures, shorten
 from potstill.rationales.prompts import Demonstration, Template, build_request, load_demonstrations, load_template
 from potstill.rationales.resuming import Key
-from potstill.recipe import SampleConfig, TeacherConfig
+from potstill.recipe.teachers import SampleConfig, TeacherConfig
 from potstill.records import Problem, Rationale
 from potstill.teachers.base import FAILURES, Request
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from potstill.rationales.families import similar_pairs
 from potstill.rationales.programs import find_program
-from potstill.recipe import SandboxConfig
+from potstill.recipe.rationales import SandboxConfig
 from potstill.records import Rationale
 
 _CALCULATOR = re.compile(r"<<([^<>]{1,200}=[^<>]{1,50})>>")

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from potstill.errors import DataError, shorten
 from potstill.rationales.agreement import dissent, opinions
 from potstill.rationales.duplicates import REASONS, keys
-from potstill.recipe import FilterConfig, SandboxConfig
+from potstill.recipe.rationales import FilterConfig, SandboxConfig
 from potstill.records import Drop, Rationale, Status
 
 Fault = tuple[str, str]

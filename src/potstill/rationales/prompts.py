@@ -19,7 +19,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from potstill.errors import ConfigError, DataError, shorten
 from potstill.files import read_rows
-from potstill.recipe import SampleConfig, Table, TeacherConfig
+from potstill.recipe.table import Table
+from potstill.recipe.teachers import SampleConfig, TeacherConfig
 from potstill.records import ANSWER_TYPES, KINDS, Problem, child_seed
 from potstill.teachers.base import Message, Request
 

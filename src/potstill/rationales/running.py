@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from potstill.errors import MissingExtraError, SandboxError
 from potstill.messages import say
-from potstill.recipe import SandboxConfig
+from potstill.recipe.rationales import SandboxConfig
 from potstill.sandbox.execution import Execution, execution
 
 if TYPE_CHECKING:

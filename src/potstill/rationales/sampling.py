@@ -25,7 +25,7 @@ from potstill.messages import say
 from potstill.rationales.asking import Asking, Job, Tally, jobs, load_asking
 from potstill.rationales.progress import Progress
 from potstill.rationales.resuming import Found, Key, Today, keep_current, locked
-from potstill.recipe import BudgetConfig, SampleConfig, TeacherConfig
+from potstill.recipe.teachers import BudgetConfig, SampleConfig, TeacherConfig
 from potstill.records import Problem, Rationale, rationale_from, unique_ids
 from potstill.streams import Stream, map_concurrent
 from potstill.teachers.base import FAILURES, Completion, Meter, Request, Teacher, endpoint_id, money_for, open_teacher

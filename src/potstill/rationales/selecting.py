@@ -34,7 +34,7 @@ from potstill.errors import DataError
 from potstill.rationales.duplicates import equations
 from potstill.rationales.embedding import embed
 from potstill.rationales.families import mask
-from potstill.recipe import SelectConfig
+from potstill.recipe.rationales import SelectConfig
 from potstill.records import Rationale, child_seed
 
 LONG_EVERY, LONG_AT = 5, 2

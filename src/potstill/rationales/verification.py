@@ -33,7 +33,7 @@ from potstill.rationales.prose import Wanted
 from potstill.rationales.running import ProgramRuns
 from potstill.rationales.second_opinion import SecondOpinion
 from potstill.rationales.values import read_value
-from potstill.recipe import SandboxConfig, VerifyConfig
+from potstill.recipe.rationales import SandboxConfig, VerifyConfig
 from potstill.records import Problem, Rationale, Status, Verdict
 from potstill.sandbox.execution import Execution
 from potstill.streams import Stream, stream

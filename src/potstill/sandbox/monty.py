@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from potstill.errors import SandboxError, boundary, require_extra
-from potstill.recipe import SandboxConfig
+from potstill.recipe.rationales import SandboxConfig
 from potstill.sandbox.routing import Route
 
 FIRST_LOOK_S = 0.25

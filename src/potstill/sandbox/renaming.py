@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from potstill.messages import say
-from potstill.recipe import SandboxConfig
+from potstill.recipe.rationales import SandboxConfig
 from potstill.sandbox.running import Sandbox
 
 BATCH_PROGRAMS, BATCH_BYTES = 64, 100_000

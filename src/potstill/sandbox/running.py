@@ -24,7 +24,7 @@ from types import TracebackType
 from typing import Any
 
 from potstill.errors import MissingExtraError, SandboxError
-from potstill.recipe import SandboxConfig
+from potstill.recipe.rationales import SandboxConfig
 from potstill.sandbox.execution import COARSE, Execution, bounded, execution, hash_program
 from potstill.sandbox.monty import Answered, MontyPool
 from potstill.sandbox.routing import HEAVY_PACKAGES, POT_NAMES, Route, choose_route

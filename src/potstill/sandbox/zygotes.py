@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from potstill.errors import SandboxError, shorten
-from potstill.recipe import SandboxConfig
+from potstill.recipe.rationales import SandboxConfig
 from potstill.sandbox.routing import HEAVY_PACKAGES
 
 START_S = 120.0

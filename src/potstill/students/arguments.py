@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from potstill.errors import ConfigError, shorten
-from potstill.recipe import TrainConfig
+from potstill.recipe.students import TrainConfig
 
 OURS_TO_SET = {
     "output_dir": "the folder is the student's (`out`)",

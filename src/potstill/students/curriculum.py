@@ -13,7 +13,7 @@ from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
 from potstill.errors import ConfigError, DataError
-from potstill.recipe import CurriculumConfig
+from potstill.recipe.students import CurriculumConfig
 from potstill.records import Example, Problem, Rationale
 
 if TYPE_CHECKING:

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from potstill.errors import ConfigError, require_extra
-from potstill.recipe import InferConfig, MixConfig, TeacherConfig
+from potstill.recipe.students import InferConfig, MixConfig
+from potstill.recipe.teachers import TeacherConfig
 from potstill.records import Problem, Rationale, child_seed, content_id, rationale_from
 from potstill.streams import Stream, map_concurrent
 from potstill.students.cards import read_record

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from potstill.errors import ConfigError, StudentError, boundary, require_extra, shorten
 from potstill.messages import say
-from potstill.recipe import StudentConfig
+from potstill.recipe.students import StudentConfig
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -31,7 +31,8 @@ from typing import Any
 from potstill.errors import DataError
 from potstill.rationales.filtering import keep, require_kept
 from potstill.rationales.selecting import drawn_order, select
-from potstill.recipe import FilterConfig, MixConfig
+from potstill.recipe.rationales import FilterConfig
+from potstill.recipe.students import MixConfig
 from potstill.records import Example, Problem, Rationale, content_id
 from potstill.students.curriculum import difficulties
 from potstill.students.rendering import (

@@ -12,7 +12,8 @@ from pathlib import Path
 from potstill.files import Appender, drop_torn_line, read_records, write_records
 from potstill.rationales.progress import Progress
 from potstill.rationales.resuming import locked
-from potstill.recipe import InferConfig, MixConfig, TeacherConfig
+from potstill.recipe.students import InferConfig, MixConfig
+from potstill.recipe.teachers import TeacherConfig
 from potstill.records import Problem, Rationale, content_id
 from potstill.students.inference import infer, mix_of, plan_asks
 

@@ -19,7 +19,7 @@ from potstill.errors import ConfigError, shorten
 from potstill.rationales.answers import normalise
 from potstill.rationales.programs import find_program
 from potstill.rationales.prompts import render_question
-from potstill.recipe import MixConfig
+from potstill.recipe.students import MixConfig
 from potstill.records import Problem, Rationale, Status
 
 _MARKER = re.compile(

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from potstill.errors import StudentError
-from potstill.recipe import InferConfig, MixConfig, SandboxConfig, VerifyConfig
+from potstill.recipe.rationales import SandboxConfig, VerifyConfig
+from potstill.recipe.students import InferConfig, MixConfig
 from potstill.records import Problem
 from potstill.students.inference import paths_of, plan_asks
 from potstill.students.loading import Loaded

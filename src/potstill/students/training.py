@@ -27,15 +27,8 @@ from transformers.trainer_utils import get_last_checkpoint
 from potstill.errors import ConfigError
 from potstill.files import write_atomic, writing
 from potstill.messages import say
-from potstill.recipe import (
-    CurriculumConfig,
-    InferConfig,
-    MixConfig,
-    SandboxConfig,
-    StudentConfig,
-    TrainConfig,
-    VerifyConfig,
-)
+from potstill.recipe.rationales import SandboxConfig, VerifyConfig
+from potstill.recipe.students import CurriculumConfig, InferConfig, MixConfig, StudentConfig, TrainConfig
 from potstill.records import Example, Problem, content_id, to_dict
 from potstill.students.arguments import batch_shape, trainer_arguments
 from potstill.students.batching import Row, Schedule

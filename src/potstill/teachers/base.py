@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 from potstill.errors import ConfigError
-from potstill.recipe import is_credential
+from potstill.recipe.environment import is_credential
 from potstill.records import canonical_json, child_seed
 
 if TYPE_CHECKING:
-    from potstill.recipe import BudgetConfig, PriceConfig, TeacherConfig
+    from potstill.recipe.teachers import BudgetConfig, PriceConfig, TeacherConfig
     from potstill.teachers.ledger import Ledger
 
 Message = Mapping[str, Any]

@@ -26,7 +26,7 @@ from potstill.teachers.pacing import LONGEST_PAUSE_S, Backoff, Budget, Pace
 from potstill.teachers.responses import Choice, Failure, Reply
 
 if TYPE_CHECKING:
-    from potstill.recipe import TeacherConfig
+    from potstill.recipe.teachers import TeacherConfig
     from potstill.teachers.openai import OpenAIEndpoint
 
 QUICK_TRIES = 3

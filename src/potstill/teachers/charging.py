@@ -12,7 +12,7 @@ from potstill.teachers.base import money_for
 from potstill.teachers.responses import Choice, Failure, Reply
 
 if TYPE_CHECKING:
-    from potstill.recipe import PriceConfig
+    from potstill.recipe.teachers import PriceConfig
 
 BYTES_PER_TOKEN = 4
 """Of English text, for estimates."""

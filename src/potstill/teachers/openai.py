@@ -20,13 +20,13 @@ import aiohttp
 from yarl import URL
 
 from potstill.errors import ConfigError, RefusedError, TeacherError, shorten
-from potstill.recipe import is_credential
+from potstill.recipe.environment import is_credential
 from potstill.teachers.base import CAPS, Request, public_url
 from potstill.teachers.pacing import retry_after
 from potstill.teachers.responses import Failure, Reply, read_response
 
 if TYPE_CHECKING:
-    from potstill.recipe import TeacherConfig
+    from potstill.recipe.teachers import TeacherConfig
 
 DEFAULT_KEY = "OPENAI_API_KEY"
 CONNECT_S = 10.0

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from potstill.errors import BudgetError
 
 if TYPE_CHECKING:
-    from potstill.recipe import BudgetConfig
+    from potstill.recipe.teachers import BudgetConfig
 
 SHRINK = 0.7
 """What is left of the number in flight after a 429 or 503."""

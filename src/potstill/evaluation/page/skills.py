@@ -21,7 +21,7 @@ from potstill.evaluation.page.gathering import Facts, Row, rows_of, verdicts_of
 from potstill.evaluation.page.naming import main_system, votes_of
 from potstill.evaluation.page.predictions import is_greedy, jobs_of
 from potstill.evaluation.scoring import marks_matrix, score
-from potstill.recipe import EvaluateConfig
+from potstill.recipe.evaluation import EvaluateConfig
 from potstill.records import Problem, Rationale, Score, Status, Verdict, child_seed, from_dict, problem_from
 
 Runs = dict[int | None, list[Rationale]]

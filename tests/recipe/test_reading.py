@@ -5,7 +5,7 @@ import yaml
 from pydantic import ValidationError
 
 from potstill.errors import ConfigError
-from potstill.recipe import dump_recipe, load_recipe, parse_recipe
+from potstill.recipe.reading import dump_recipe, load_recipe, parse_recipe
 
 SMALL = "problems: {source: a.jsonl}\nteachers: {base_url: http://127.0.0.1:1/v1, model: m}\n"
 

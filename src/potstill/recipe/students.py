@@ -1,0 +1,124 @@
+"""`mix`, `student`, `train` and `infer`: what is learnt, by which model, and how it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from potstill.recipe.rationales import SelectConfig
+from potstill.recipe.table import Table
+from potstill.records import Kind
+
+
+class MixConfig(Table):
+    """`mix`: which kept rationales become training examples."""
+
+    kinds: tuple[Kind, ...] = ("cot",)
+    """answer: the label-only baseline, made from gold answers (unlabelled: from the teacher's)."""
+    n: int | None = Field(default=None, ge=1)
+    """Use the first n of each problem's rationales in an order drawn by seed, BEFORE filtering: what a teacher asked
+    less often would have given; `None`: all. To choose among those that the filter KEEPS, see `select`."""
+    select: SelectConfig | None = None
+    """Choose among the kept rationales of each problem and kind, after filtering, by a rule; `None`: all are used."""
+    format: Literal["plain", "chat"] = "plain"
+    prompt: str = "Q: {question}\nA:"
+    prompts: dict[Kind, str] = {}
+    """Kind -> a prompt of its own, instead of `prompt`."""
+    prefixes: dict[Kind, str] = {}
+    """Kind -> what its targets begin with, learnt and, at inference, forced; e.g. {pot: " Program:\\n"}."""
+    balance: Literal["none", "cap"] = "none"
+    """cap: as many examples of one kind as of the other, of every problem that has both."""
+    target: str = " {rationale} So the answer is: {answer}"
+    answer_target: str = " So the answer is: {answer}"
+    max_per_problem: int | None = Field(default=None, ge=1)
+    reasoning: Literal["drop", "think"] = "drop"
+    """What a reasoning model thought first: left out, or learnt as `<think>` block before its text, both verbatim."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _chat_prompt(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and data.get("format") == "chat":
+            return {"prompt": "{question}", **data}
+        return data
+
+
+class StudentConfig(Table):
+    """`student`: the model that learns."""
+
+    model: str = "miniature"
+    """A Hugging Face name or folder, `miniature`, or `scratch` with `config`."""
+    config: dict[str, Any] = {}
+    """With `scratch`: the model's configuration, e.g. {model_type: llama, hidden_size: 256, vocab_size: 4096}."""
+    dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
+    lora: dict[str, Any] | None = None
+    """Arguments of peft's LoraConfig, by their own names; `None`: full fine-tuning."""
+    trust_remote_code: bool = False
+
+
+class CurriculumConfig(Table):
+    """`train.curriculum`: which problems come first; see docs/levers.md."""
+
+    by: str
+    """What makes a problem hard: length (of its targets), pass_rate (of the teacher's samples; few right ones are
+    hard), loss (of the student before training), or a field of the problems' meta (large numbers are hard)."""
+    order: Literal["easy_first", "hard_first"] = "easy_first"
+    pace: Literal["epoch", "linear"] | Annotated[int, Field(ge=1)] = "epoch"
+    """epoch: every epoch runs through all problems in this order. Else problems join, a fifth of them at the start and
+    all after that number of optimizer steps; linear: after the last one."""
+
+
+class TrainConfig(BaseModel):
+    """`train`: our few options, and any argument of the Hugging Face Trainer by its own name."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    shared_prompt: bool = True
+    """Encode each prompt once for all its rationales; same loss and gradients as one row each."""
+    loader: Literal["one_per_problem", "all"] = "one_per_problem"
+    """one_per_problem: each visit of a problem draws from its kept rationales at random, so every
+    problem weighs the same (SCoTD); all: every example once per epoch."""
+    problems_per_step: int = Field(default=8, ge=1)
+    """Problems in one forward pass."""
+    rationales_per_problem: int = Field(default=6, ge=1)
+    """Rationales of each problem, of each kind that it has, in one forward pass."""
+    max_length: int | None = Field(default=None, ge=2)
+    """Longest prompt + target in tokens; `None`: the model's own limit."""
+    overlong: Literal["error", "skip"] = "skip"
+    """skip: drop and count examples that do not fit; never truncate."""
+    task_weights: dict[str, float] = {}
+    """Loss weight of each kind of example, whose losses are then means of their own; empty: one token mean over all.
+    Mixed Distillation: {cot: 0.5, pot: 0.5}; Distilling Step-by-Step: {answer: 0.5, cot: 0.5}."""
+    curriculum: CurriculumConfig | None = None
+    """Order or pacing of the problems; `None`: at random."""
+    patience: int | None = Field(default=None, ge=1)
+    """Stop after this many evaluations on the dev split without a better accuracy; `None`: run to `max_steps`."""
+    dev_problems: int | None = Field(default=None, ge=1)
+    """Problems of the dev split used to choose the checkpoint; `None`: all."""
+
+    @model_validator(mode="after")
+    def _pace_fits_loader(self) -> TrainConfig:
+        if self.curriculum is not None and self.curriculum.pace != "epoch" and self.loader == "all":
+            message = (
+                f"curriculum.pace: {self.curriculum.pace} visits easy problems more often, loader: all every example "
+                "once an epoch; use pace: epoch or loader: one_per_problem"
+            )
+            raise ValueError(message)
+        return self
+
+
+class InferConfig(Table):
+    """`infer`: how a student answers."""
+
+    paths: dict[Kind, int] = {"cot": 1}
+    """Paths per problem and kind. One path is greedy; more are sampled and voted on."""
+    temperature: float = Field(default=0.7, ge=0)
+    """For more than one path (SCoTD: 0.7)."""
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    max_new_tokens: int = Field(default=256, ge=1)
+    batch_tokens: int = Field(default=16384, ge=1)
+    """Tokens of cache in one batch."""
+    splits: tuple[str, ...] = ("test",)
+    greedy: bool = True
+    """With several paths: also run the greedy one."""

@@ -1,0 +1,116 @@
+"""`teachers`, `sample` and `budget`: who is asked, how often, and for how much."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from potstill.recipe.environment import interpolated, is_credential
+from potstill.recipe.table import Table
+from potstill.records import Kind
+
+
+class PriceConfig(Table):
+    """Money per million tokens."""
+
+    input: float = Field(default=0.0, ge=0)
+    cached_input: float | None = Field(default=None, ge=0)
+    output: float = Field(default=0.0, ge=0)
+
+
+class TeacherConfig(Table):
+    """One teacher: an OpenAI-compatible endpoint, or recorded rationales.
+
+    `${VAR}` in its values stays as it is, also in the run's copy of the recipe, until the teacher is opened: a secret
+    is never written.
+    """
+
+    base_url: str | None = None
+    """For example https://api.openai.com/v1, or `miniature` for the embedded teacher on loopback."""
+    model: str = ""
+    api_key_env: str | None = "OPENAI_API_KEY"
+    """Environment variable that holds the key; the key itself is never written."""
+    api: Literal["chat", "completions"] = "chat"
+    replay: str | tuple[str, ...] | None = None
+    """A file of recorded rationales instead of an endpoint, or several one after another."""
+    temperature: float | None = Field(default=1.0, ge=0)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    max_tokens: int | None = Field(default=512, ge=1)
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    """Base seed; each index gets its own. `None`: no seed is sent."""
+    n: int = Field(default=1, ge=1)
+    """Choices asked for in one request; missing ones are topped up."""
+    logprobs: bool = False
+    max_concurrency: int = Field(default=32, ge=1)
+    requests_per_minute: float | None = Field(default=None, gt=0)
+    tokens_per_minute: float | None = Field(default=None, gt=0)
+    timeout_s: float = Field(default=120.0, gt=0)
+    max_retries: int = Field(default=6, ge=0)
+    price: PriceConfig | None = None
+    extra_body: dict[str, Any] = {}
+    headers: dict[str, str] = {}
+    proxy: str | None = None
+    ca_file: str | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> TeacherConfig:
+        if self.base_url is None and self.replay is None:
+            message = "a teacher needs 'base_url' (an endpoint) or 'replay' (a file of recorded rationales)"
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _no_secret_in_clear(self) -> TeacherConfig:
+        for name, value in self.headers.items():
+            if is_credential(name) and "${" not in value:
+                message = f"header {name!r} holds a secret in clear; write it as ${{VAR}} and export VAR"
+                raise ValueError(message)
+        for name in ("base_url", "proxy"):
+            url = getattr(self, name) or ""
+            if re.match(r"\w+://[^/@]*:[^/@]+@", url) and "${" not in url:
+                message = f"{name} holds a password in clear; write it as ${{VAR}} and export VAR"
+                raise ValueError(message)
+        return self
+
+    def resolved(self) -> TeacherConfig:
+        """Return the teacher with every `${VAR}` filled in from the environment; only for use, never for writing."""
+        return TeacherConfig.model_construct(**interpolated(dict(self), "teachers"))
+
+
+class SampleConfig(Table):
+    """`sample`: how many rationales per problem, and how they are asked for."""
+
+    n: int = Field(default=30, ge=1)
+    """Rationales per problem and kind (SCoTD: N = 30)."""
+    budget_by: Literal["none", "pass_rate"] = "none"
+    """pass_rate: first `n_first` samples of every problem, verified; the rest of the budget of n each goes to those
+    solved sometimes, the more the lower their pass rate (needs gold answers and an endpoint)."""
+    n_first: int = Field(default=4, ge=2)
+    n_most: int | None = Field(default=None, ge=1)
+    """With `budget_by`: samples of one problem at most; `None`: 4 n."""
+    kinds: tuple[Kind, ...] = ("cot",)
+    splits: tuple[str, ...] = ("train",)
+    system: str | None = None
+    """A system message, sent first."""
+    template: str = "scotd"
+    """A built-in template's name or the path of a template file."""
+    demonstrations: str | None = None
+    """JSONL of worked examples {question, rationale, answer}; `None`: zero-shot."""
+    n_demonstrations: int | None = Field(default=None, ge=1)
+    shuffle_demonstrations: bool = True
+    temperature: float | None = Field(default=None, ge=0)
+    """Overrides the teacher's."""
+    max_failed_frac: float = Field(default=0.05, ge=0, le=1)
+    retry_failed: bool = False
+    """Ask again also for rows on record as refused or empty, not only for those that ended in an error."""
+
+
+class BudgetConfig(Table):
+    """`budget`: hard limits over the whole run; reaching one stops cleanly and resumably."""
+
+    tokens: int | None = Field(default=None, ge=1)
+    money: float | None = Field(default=None, gt=0)
+    """In the currency of `price`."""
