@@ -5,11 +5,14 @@ import re
 import shutil
 
 import pytest
+import torch
 
+from potstill.arms import arms_of
 from potstill.cli import main
-from potstill.errors import StudentError
+from potstill.errors import ConfigError, StudentError
 from potstill.miniature.embedded import MINIATURE
-from potstill.preflight import require_endpoint, require_splits, require_student
+from potstill.pipeline import fingerprints
+from potstill.preflight import require_endpoint, require_sound_arms, require_splits, require_student
 from potstill.recipe.reading import parse_recipe
 from potstill.recipe.students import StudentConfig
 from potstill.students.loading import MINIATURE as BASE
@@ -80,3 +83,13 @@ def test_what_is_right_passes():
     require_student(StudentConfig(model="Qwen/Qwen2.5-0.5B"), is_chat=True)
     require_splits({"evaluate.splits": ["test"]}, ["train", "test"])
     require_endpoint(parse_recipe(f"problems: {{source: a}}\nteachers: {{base_url: {MINIATURE}}}"))
+
+
+def test_a_plan_does_not_ask_for_the_machine_that_will_train(here):
+    """A recipe for a GPU can be counted on a laptop; running it there is refused before anything is spent."""
+    recipe = parse_recipe(RECIPE.replace("URL", "http://127.0.0.1:9/v1") + "train: {bf16: true, max_steps: 2}\n")
+    arms = arms_of(recipe, fingerprints(recipe))
+    require_sound_arms(arms, is_plan=True)
+    if not torch.cuda.is_available():
+        with pytest.raises(ConfigError, match="bf16"):
+            require_sound_arms(arms)

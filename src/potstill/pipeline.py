@@ -80,7 +80,7 @@ def plan_recipe(recipe: Recipe) -> list[dict[str, Any]]:
     known: dict[str, Any] = {"seed": recipe.seed, "ledger": recipe.ledger, "endpoint": ledger_name(teacher)}
     require_sound_asking(recipe)
     if find_spec("torch") is not None and find_spec("transformers") is not None:
-        require_sound_arms(arms_of(recipe, fingerprints(recipe)))
+        require_sound_arms(arms_of(recipe, fingerprints(recipe)), is_plan=True)
     splits = load_splits(recipe.problems, seed=recipe.seed)
     named = {"sample.splits": recipe.sample.splits, "evaluate.splits": recipe.evaluate.splits}
     require_splits(named, [name for name, members in splits.items() if members])

@@ -13,7 +13,7 @@ from pathlib import Path
 from potstill.arms import Arm
 from potstill.errors import ConfigError, StudentError, require_extra
 from potstill.miniature.embedded import MINIATURE
-from potstill.recipe.students import StudentConfig
+from potstill.recipe.students import StudentConfig, TrainConfig
 from potstill.recipe.teachers import TeacherConfig
 from potstill.recipe.whole import Recipe
 
@@ -52,8 +52,15 @@ def require_endpoint(recipe: Recipe) -> None:
         OpenAIEndpoint(teacher.resolved())
 
 
-def require_sound_arms(arms: Iterable[Arm]) -> None:
+NEEDS_DEVICE = ("bf16", "fp16", "tf32", "bf16_full_eval", "fp16_full_eval")
+"""Training arguments that are right or wrong by the machine they meet."""
+
+
+def require_sound_arms(arms: Iterable[Arm], *, is_plan: bool = False) -> None:
     """Raise unless every arm has templates that can be filled, arguments that the Trainer knows, and a student.
+
+    Args:
+        is_plan: Nothing will be trained here: a GPU's precision is not held against a laptop that counts the cost.
 
     Raises:
         ConfigError, StudentError: As `require_placeholders`, `trainer_arguments` and `require_student` say; or a
@@ -75,7 +82,10 @@ def require_sound_arms(arms: Iterable[Arm]) -> None:
         if arm.is_trained:
             from potstill.students.arguments import trainer_arguments
 
-            trainer_arguments(arm.recipe.train, Path("students"), seed=0, steps_per_epoch=1, has_dev=False)
+            config = arm.recipe.train
+            if is_plan:
+                config = TrainConfig(**config.model_dump(exclude=set(NEEDS_DEVICE)))
+            trainer_arguments(config, Path("students"), seed=0, steps_per_epoch=1, has_dev=False)
             _require_taught_skills(arm)
 
 
