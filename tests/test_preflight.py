@@ -77,6 +77,15 @@ def test_a_folder_that_is_no_student_is_said_with_what_it_lacks(tmp_path, lackin
         require_student(StudentConfig(model=str(folder)))
 
 
+def test_a_model_that_writes_no_text_is_no_student(tmp_path):
+    """By its configuration alone."""
+    folder = tmp_path / "student"
+    shutil.copytree(BASE, folder)
+    (folder / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(StudentError, match="type 'bert' writes no text; take a causal model"):
+        require_student(StudentConfig(model=str(folder)))
+
+
 def test_what_is_right_passes():
     """The embedded student and teacher, a name on the hub, splits that are there."""
     require_student(StudentConfig(model="miniature"))

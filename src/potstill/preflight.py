@@ -101,15 +101,18 @@ def _require_taught_skills(arm: Arm) -> None:
 
 
 def require_student(student: StudentConfig, *, is_chat: bool = False) -> None:
-    """Raise `StudentError` if a folder cannot be a student: no configuration, weights, tokenizer or chat template.
+    """Raise `StudentError` if a folder cannot be a student: no configuration, weights, tokenizer or chat template, or
+    a kind of model that writes no text.
 
     A name on the Hugging Face hub is believed until it is loaded.
     """
-    from potstill.students.loading import resolve_source
+    from potstill.students.loading import model_class, read_config, resolve_source
 
     if student.model == "scratch":
         return
     folder = Path(resolve_source(student.model))
+    if folder.is_dir():
+        model_class(read_config(str(folder), student), str(folder))
     if folder.is_dir() and is_chat and not _has_chat_template(folder):
         message = f"student {folder}: mix.format is 'chat' but it has no chat template; use format: plain, or another"
         raise StudentError(message)

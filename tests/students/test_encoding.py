@@ -170,3 +170,31 @@ def test_the_weight_and_the_group_are_carried_along():
     """An example without a group is its own by its prompt."""
     rows = encode([replace(example(), weight=2.0, group="")], make_tokenizer())
     assert (rows[0].weight, rows[0].group) == (2.0, "Q: 1 plus 2 A:")
+
+
+def test_an_encoders_prompt_keeps_the_end_mark_of_its_tokenizer():
+    """And a row fits if prompt and target each do."""
+
+    class Ending:
+        eos_token_id = 1
+        chat_template = None
+
+        def __call__(self, text, **kwargs):
+            return {"input_ids": [5, 6, 1]}
+
+    assert encode_prompt("x", Ending(), apart=True) == [5, 6, 1]
+    row = Encoded("e", "p", "cot", 1.0, np.arange(8), np.arange(6))
+    assert fit([row], 8, starts=1) == ([row], ())
+    assert fit([row], 13)[1][0].detail == "14 tokens, at most 13"
+    with pytest.raises(StudentError, match="the longer of prompt and target has 8 tokens; at most 7 fit"):
+        fit([row], 7, starts=1, overlong="error")
+
+
+def test_a_program_that_loses_its_line_breaks_is_refused():
+    """T5's vocabulary has none; the program would be another one."""
+    tokenizer = make_tokenizer()
+    program = replace(example(target=" 1\n 2"), task="pot")
+    with pytest.raises(StudentError, match="example e1: the tokenizer has no line break, so this program cannot be"):
+        audit([program], tokenizer)
+    assert audit([replace(program, task="cot")], tokenizer).examples == 1
+    assert audit([replace(program, target=" 1 ; 2")], tokenizer).examples == 1

@@ -125,3 +125,24 @@ def test_scratch_has_no_untrained_folder():
     """It exists only once it is trained."""
     with pytest.raises(StudentError, match="'scratch' has no untrained folder to ask"):
         model_folder(StudentConfig(model="scratch"))
+
+
+@pytest.mark.parametrize("family", ["bert", "distilbert", "vit"])
+def test_a_model_that_writes_no_text_is_refused(tmp_path, family):
+    """Neither causal nor an encoder-decoder; said before it is loaded."""
+    folder = save_student(tmp_path / "base")
+    (folder / "config.json").write_text(json.dumps({"model_type": family}))
+    with pytest.raises(StudentError, match=f"base: a model of type '{family}' writes no text; take a causal model"):
+        open_student(folder)
+
+
+def test_an_encoder_decoder_says_what_its_decoder_starts_with(tmp_path):
+    """The start token, and the one that its configuration forces next; T5's relative positions have no end."""
+    t5 = open_student(save_student(tmp_path / "t5", "t5"))
+    assert (t5.starts, t5.context) == ((0,), None)
+    folder = save_student(tmp_path / "bart", "bart")
+    assert open_student(folder).starts == (2,)
+    (folder / "generation_config.json").write_text(json.dumps({"decoder_start_token_id": 2, "forced_bos_token_id": 1}))
+    bart = open_student(folder)
+    assert (bart.starts, bart.context) == ((2, 1), 128)
+    assert open_student(save_student(tmp_path / "llama")).starts == ()

@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from tiny_students import FAMILIES, make_model
+from tiny_students import FAMILIES, PAIRS, make_model
 
-from potstill.students import sharing
+from potstill.students import collating
 from potstill.students.batching import Row
+from potstill.students.collating import collate
 from potstill.students.encoding import Encoded
 from potstill.students.losses import task_totals, weighted_mean
-from potstill.students.sharing import choose_layout, collate, cut_by_length, route, target_nll, unroute
+from potstill.students.sharing import choose_layout, route, target_nll, unroute
 
 VOCABULARY = 50
 
@@ -27,19 +28,20 @@ def rows_of(prompt_lengths, target_lengths, seed=0, prompts=None):
     return rows
 
 
-def loss_and_gradients(model, batch):
+def loss_and_gradients(model, batch, head=True):
     """Return the weighted token mean and the gradient of every parameter."""
     model.zero_grad()
-    nll = target_nll(model, batch)
+    nll = target_nll(model, batch, head=head)
     totals = task_totals(batch["weights"], batch["tasks"], 1).float()
     loss = weighted_mean(nll, batch["weights"], batch["tasks"], totals, torch.ones(1))
     loss.backward()
     return float(loss.detach()), {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
-def assert_same(model, rows):
-    loss, gradients = loss_and_gradients(model, collate(rows, shared=True))
-    expected_loss, expected = loss_and_gradients(model, collate(rows, shared=False))
+def assert_same(model, rows, layout=None):
+    head, starts = (True, ()) if layout is None else (layout.head, layout.starts)
+    loss, gradients = loss_and_gradients(model, collate(rows, shared=True, starts=starts), head)
+    expected_loss, expected = loss_and_gradients(model, collate(rows, shared=False, starts=starts), head)
     assert loss == pytest.approx(expected_loss, rel=1e-5)
     assert set(gradients) == set(expected)
     scale = torch.cat([g.flatten() for g in expected.values()]).norm()
@@ -66,21 +68,45 @@ def test_questions_may_have_different_numbers_of_rationales(family):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_branches_of_different_length_are_read_in_parts(family, monkeypatch):
     """Each part is padded to its own longest row; loss and gradients stay the same."""
-    monkeypatch.setattr(sharing, "PASS_TOKENS", 4)
+    monkeypatch.setattr(collating, "PASS_TOKENS", 4)
     rows = rows_of((6, 3, 8), [(5, 20, 3), (3, 4, 8, 2), (12, 7)])
     assert len(collate(rows, shared=True)["branches"]) > 2
     assert_same(make_model(family, VOCABULARY), rows)
 
 
-def test_rows_are_cut_into_parts_only_where_that_saves_a_pass():
-    """One long rationale among short ones is worth it, even lengths are not; every row occurs once."""
-    parts = cut_by_length(np.array([50, 400, 52, 48, 51]))
-    assert [part.tolist() for part in parts] == [[1], [0, 2, 3, 4]]
-    assert [part.tolist() for part in cut_by_length(np.array([50, 51, 52]))] == [[0, 1, 2]]
-    lengths = np.random.default_rng(0).integers(20, 90, 48)
-    parts = cut_by_length(lengths)
-    assert sorted(np.concatenate(parts).tolist()) == list(range(48))
-    assert sum(lengths[part].max() * len(part) for part in parts) < 0.8 * lengths.max() * 48
+@pytest.mark.parametrize("family", PAIRS)
+@pytest.mark.parametrize("prompt_lengths", [(9, 9, 9), (4, 11, 7)], ids=["equal prompts", "padded prompts"])
+def test_an_encoder_decoder_gives_the_same_over_one_encoding_per_prompt(family, prompt_lengths, monkeypatch):
+    """T5, FLAN-T5, mT5 and BART, in float32; the branches in several parts."""
+    monkeypatch.setattr(collating, "PASS_TOKENS", 4)
+    model, starts = make_model(family, VOCABULARY), (2, 1) if family == "bart" else (0,)
+    rows = rows_of(prompt_lengths, [(5, 2, 9), (3, 3, 8), (12, 1, 6)])
+    layout = choose_layout(model, rows[:6], want_shared=True, starts=starts)
+    assert (layout.shared, layout.starts) == (True, starts)
+    assert_same(model, rows, layout)
+
+
+@pytest.mark.parametrize("family", PAIRS)
+def test_an_encoder_decoder_has_the_loss_that_transformers_gives_it(family):
+    """One row, its labels given to the model itself; T5 alone scales its logits."""
+    model, starts = make_model(family, VOCABULARY), (2,) if family == "bart" else (0,)
+    [row] = rows_of((7,), [(6,)])
+    layout = choose_layout(model, [row], want_shared=True, starts=starts)
+    assert layout.head == (family != "t5")
+    prompt, target = (torch.tensor([ids.tolist()]) for ids in (row.example.prompt, row.example.target))
+    nll = target_nll(model, collate([row], shared=True, starts=starts), head=layout.head)
+    expected = model(input_ids=prompt, labels=target).loss
+    assert nll.mean().item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_the_encoder_reads_each_prompt_once():
+    """Also with ten rationales each, and so do the projections of the cross-attention."""
+    model, seen = make_model("t5", VOCABULARY), []
+    model.encoder.register_forward_hook(lambda _, args, kwargs, out: seen.append(out[0].shape), with_kwargs=True)
+    cross = model.decoder.block[0].layer[1].EncDecAttention.k
+    cross.register_forward_hook(lambda _, args, out: seen.append(out.shape))
+    target_nll(model, collate(rows_of((6, 8), [(5,) * 10] * 2), shared=True, starts=(0,)), head=False)
+    assert [tuple(shape[:2]) for shape in seen] == [(2, 8), (2, 8)]
 
 
 def test_a_sliding_window_shorter_than_the_prompt_sees_the_same_tokens():

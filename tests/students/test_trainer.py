@@ -8,10 +8,11 @@ from transformers import TrainingArguments
 from potstill.recipe.rationales import VerifyConfig
 from potstill.recipe.students import InferConfig, MixConfig
 from potstill.students.batching import Schedule
+from potstill.students.collating import collate
 from potstill.students.encoding import encode
 from potstill.students.loading import Loaded
 from potstill.students.selection import DevSplit
-from potstill.students.sharing import Layout, collate, route, target_nll
+from potstill.students.sharing import Layout, route, target_nll
 from potstill.students.trainer import Course, StudentTrainer
 
 TASKS = ["cot", "answer"]

@@ -2,18 +2,21 @@
 
 import json
 import os
+import shutil
 import signal
 import time
+from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_students import examples_of, save_student, sums
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from tiny_students import PAIRS, examples_of, save_student, sums
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
 from potstill.errors import ConfigError, StudentError
-from potstill.recipe.students import InferConfig, StudentConfig, TrainConfig
+from potstill.recipe.students import InferConfig, MixConfig, StudentConfig, TrainConfig
 from potstill.records import Example
+from potstill.students.inference import infer
 from potstill.students.training import last_checkpoint, train
 
 SHORT = {"max_steps": 6, "learning_rate": 5e-3, "problems_per_step": 4, "rationales_per_problem": 2}
@@ -246,3 +249,76 @@ def test_a_student_from_scratch_gets_its_tokenizer_from_the_examples(base, tmp_p
     tokenizer = AutoTokenizer.from_pretrained(out)
     assert tokenizer.decode(tokenizer(" So the answer is: 7")["input_ids"]) == " So the answer is: 7"
     assert AutoModelForCausalLM.from_pretrained(out).config.vocab_size == len(tokenizer)
+
+
+def test_a_t5_is_trained_and_asked_like_any_other(tmp_path):
+    """A forced beginning, task weights, a dev split; loaded without potstill, it writes what it learnt."""
+    base = save_student(tmp_path / "t5", "t5")
+    mix = MixConfig(prefixes={"cot": " plus"}, prompt="Q: {question} A:")
+    examples = [replace(e, target=" plus" + e.target, meta={"prefix": " plus"}) for e in examples_of(sums(4), n=2)]
+    config = TrainConfig(
+        **{**SHORT, "max_steps": 60, "eval_steps": 30, "learning_rate": 1e-2, "task_weights": {"cot": 1}}
+    )
+    dev = [replace(problem, split="dev") for problem in sums(4)]
+    out = train(
+        examples, config, student=StudentConfig(model=str(base)), out=tmp_path / "s", dev=dev, infer=ASK, mix=mix
+    )
+    found = record(out)
+    assert (found["shared_prompt"], found["encoder_decoder"], found["audit"]["longest"]) == (True, True, 19)
+    assert found["dev"][-1]["accuracy"] == 1.0
+    assert "AutoModelForSeq2SeqLM" in (out / "README.md").read_text()
+    tokenizer, model = AutoTokenizer.from_pretrained(out), AutoModelForSeq2SeqLM.from_pretrained(out)
+    written = model.generate(**tokenizer("Q: 1 plus 7 A:", return_tensors="pt"), max_new_tokens=20, do_sample=False)
+    [row] = infer(sums(2)[1:], out, InferConfig(paths={"cot": 1}, max_new_tokens=20))
+    assert tokenizer.decode(written[0], skip_special_tokens=True) == f"plus {row.text}"
+    assert row.text.endswith("So the answer is: 8")
+
+
+def test_a_t5_trains_the_same_shared_as_padded(tmp_path):
+    """The loss curve over several steps with accumulation."""
+    base = save_student(tmp_path / "t5", "flan-t5")
+    options = {"gradient_accumulation_steps": 2, "learning_rate": 1e-3, "examples": examples_of(sums(12), n=4)}
+    both = [run(base, tmp_path / str(shared), shared_prompt=shared, **options) for shared in (True, False)]
+    assert [record(folder)["shared_prompt"] for folder in both] == [True, False]
+    losses = [[point["loss"] for point in record(folder)["curve"]] for folder in both]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def interrupted(*args, **kwargs):
+    raise InterruptedError
+
+
+def test_a_t5_goes_on_from_its_checkpoint(tmp_path, capfd):
+    """What a kill left is taken up, to the same weights."""
+    base = save_student(tmp_path / "t5", "t5")
+    straight = run(base, tmp_path / "straight", max_steps=8, save_steps=4)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(InterruptedError):
+        patch.setattr("potstill.students.training.write_student", interrupted)
+        run(base, tmp_path / "killed", max_steps=8, save_steps=4)
+    kept = tmp_path / ".killed.partial" / "checkpoints"
+    shutil.rmtree(kept / "checkpoint-8")
+    out = run(base, tmp_path / "killed", max_steps=8, save_steps=4)
+    assert "goes on from checkpoint-4" in capfd.readouterr().err
+    assert same(straight, out)
+
+
+def test_adapters_are_placed_in_a_t5(tmp_path):
+    """LoRA of an encoder-decoder, merged into a plain student in the end."""
+    base = save_student(tmp_path / "t5", "t5")
+    student = StudentConfig(model=str(base), lora={"r": 2, "target_modules": ["q", "v"]})
+    out = run(base, tmp_path / "s", student=student, max_steps=2, eval_steps=1, dev=sums(2, "dev"))
+    assert record(out)["shared_prompt"]
+    assert 0 < record(out)["trained_parameters"] < record(out)["parameters"] / 5
+    settings = json.loads((out / "adapter" / "adapter_config.json").read_text())
+    assert settings["task_type"] == "SEQ_2_SEQ_LM"
+
+
+@pytest.mark.parametrize("model_type", ["t5", "bart"])
+def test_an_encoder_decoder_from_scratch_can_be_trained(tmp_path, model_type):
+    """Its configuration needs no token ids."""
+    sizes = {**PAIRS[model_type], "vocab_size": 300}
+    config = {"model_type": model_type, **{k: v for k, v in sizes.items() if not k.endswith("token_id")}}
+    out = run(None, tmp_path / "s", student=StudentConfig(model="scratch", config=config), max_steps=2)
+    [row] = infer(sums(1), out, InferConfig(paths={"cot": 1}, max_new_tokens=4))
+    assert row.finish in ("stop", "length")
+    assert record(out)["encoder_decoder"]

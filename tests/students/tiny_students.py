@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedTokenizerFast
 
 from potstill.records import Example, Problem
 
@@ -23,6 +23,17 @@ FAMILIES = {
     "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128, "resid_pdrop": 0.0, "embd_pdrop": 0.0,
              "attn_pdrop": 0.0},
 }  # fmt: skip
+_T5 = {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4, "dropout_rate": 0.0}
+_BART = {"d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4, "dropout": 0.0,
+         "decoder_attention_heads": 4, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64}  # fmt: skip
+PAIRS = {
+    "t5": {**_T5, "decoder_start_token_id": 0},
+    "flan-t5": {**_T5, "model_type": "t5", "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False,
+                "num_decoder_layers": 1, "decoder_start_token_id": 0},
+    "mt5": {**_T5, "feed_forward_proj": "gated-gelu", "decoder_start_token_id": 0},
+    "bart": {**_BART, "max_position_embeddings": 128, "decoder_start_token_id": 2},
+}  # fmt: skip
+"""Encoder-decoders; FLAN-T5 is a T5 with gated layers and an output embedding of its own."""
 
 
 def make_tokenizer(**changes: object) -> PreTrainedTokenizerFast:
@@ -38,22 +49,26 @@ def make_tokenizer(**changes: object) -> PreTrainedTokenizerFast:
 def make_model(family: str = "llama", vocab_size: int = 4 + len(WORDS), seed: int = 0, **changes: object):
     """Return a random model of a family, larger than usual weights so that mistakes show."""
     torch.manual_seed(seed)
-    settings = {**FAMILIES.get(family, {}), "vocab_size": vocab_size, "pad_token_id": 0, "bos_token_id": 1}
-    config = AutoConfig.for_model(family, **{**settings, "eos_token_id": 2, **changes})
-    model = AutoModelForCausalLM.from_config(config)
+    model = random_model(family, vocab_size, **changes)
     with torch.no_grad():
         for parameter in model.parameters():
-            if parameter.dim() > 1:
+            if parameter.dim() > 1 and not family.endswith("t5"):  # T5 begins with large ones
                 parameter.mul_(5)
     return model.eval()
+
+
+def random_model(family: str, vocab_size: int = 4 + len(WORDS), **changes: object):
+    """Return a model as it is initialised."""
+    own = {**FAMILIES.get(family, {}), **PAIRS.get(family, {})}
+    settings = {"vocab_size": vocab_size, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, **own, **changes}
+    config = AutoConfig.for_model(settings.pop("model_type", family), **settings)
+    return (AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM).from_config(config)
 
 
 def save_student(folder: Path, family: str = "llama", *, seed: int = 0, **changes: object) -> Path:
     """Write a random student folder."""
     torch.manual_seed(seed)
-    settings = {**FAMILIES.get(family, {}), "vocab_size": 4 + len(WORDS), "pad_token_id": 0, "bos_token_id": 1}
-    config = AutoConfig.for_model(family, **{**settings, "eos_token_id": 2, **changes})
-    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    random_model(family, **changes).save_pretrained(folder)
     make_tokenizer().save_pretrained(folder)
     return folder
 

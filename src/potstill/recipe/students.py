@@ -84,7 +84,7 @@ class TrainConfig(BaseModel):
     rationales_per_problem: int = Field(default=6, ge=1)
     """Rationales of each problem, of each kind that it has, in one forward pass."""
     max_length: int | None = Field(default=None, ge=2)
-    """Longest prompt + target in tokens; `None`: the model's own limit."""
+    """Longest prompt + target in tokens, for an encoder-decoder each of the two; `None`: the model's own limit."""
     overlong: Literal["error", "skip"] = "skip"
     """skip: drop and count examples that do not fit; never truncate."""
     task_weights: dict[str, float] = {}

@@ -75,12 +75,16 @@ def model_card(name: str, record: Mapping[str, Any], facts: Mapping[str, Any]) -
         "Seed": str(record["seed"]),
         **{key.replace("_", " ").capitalize(): str(value) for key, value in facts.items()},
     }
-    lines = ["---", "library_name: transformers", "pipeline_tag: text-generation", "tags: [distillation, potstill]"]
+    is_pair = record.get("encoder_decoder", False)
+    use, made_by = (
+        ("text2text-generation", "AutoModelForSeq2SeqLM") if is_pair else ("text-generation", "AutoModelForCausalLM")
+    )
+    lines = ["---", "library_name: transformers", f"pipeline_tag: {use}", "tags: [distillation, potstill]"]
     lines += ["---", "", f"# {name}", "", "A student distilled with potstill from a teacher's rationales.", ""]
     lines += ["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows.items() if value)]
     lines += ["", "## Accuracy", "", _accuracy(record), "", "## Use", "", "```python"]
-    lines += ["from transformers import AutoModelForCausalLM, AutoTokenizer", ""]
-    lines += [f'model = AutoModelForCausalLM.from_pretrained("{name}")']
+    lines += [f"from transformers import {made_by}, AutoTokenizer", ""]
+    lines += [f'model = {made_by}.from_pretrained("{name}")']
     lines += [f'tokenizer = AutoTokenizer.from_pretrained("{name}")', "```", ""]
     lines += [f"The prompt is `{record['prompt']!r}`, in {record['format']} format; it must be kept."]
     lines += ["", f"Made with potstill, transformers {version('transformers')}, torch {version('torch')}.", ""]

@@ -102,12 +102,12 @@ def plan(
     return Curriculum({row.group: sign * found.get(row.group, middle) for row in rows}, pace)
 
 
-def losses(model: Any, rows: Sequence[Encoded], *, shared: bool) -> dict[str, float]:
+def losses(model: Any, rows: Sequence[Encoded], *, shared: bool, starts: Sequence[int] = ()) -> dict[str, float]:
     """Return the mean loss per target token of each problem under a model that is routed for training [nats]."""
     import torch
 
     from potstill.students.batching import Row
-    from potstill.students.sharing import collate
+    from potstill.students.collating import collate
 
     groups: dict[str, list[Encoded]] = defaultdict(list)
     for row in rows:
@@ -117,7 +117,7 @@ def losses(model: Any, rows: Sequence[Encoded], *, shared: bool) -> dict[str, fl
     model.eval()
     with torch.inference_mode():
         for group, own in groups.items():
-            batch = collate([Row(example, 1.0) for example in own], shared=shared)
+            batch = collate([Row(example, 1.0) for example in own], shared=shared, starts=starts)
             found[group] = float(model(**_moved(batch, model.device)).float().mean())
     model.train(was_training)
     return found

@@ -1,22 +1,22 @@
 """Write continuations in batches: each prompt is read once for all its paths, finished paths leave the batch.
 
 Greedy paths equal Hugging Face `generate(do_sample=False)` token by token. A sampled path draws from its own stream of
-random numbers, so it does not depend on what else is in the batch (but for float rounding).
+random numbers, so it does not depend on what else is in the batch (but for float rounding). What the
+model computes is in `readers`.
 
 Only the model's own distribution is used: penalties and sampling defaults of a generation configuration are not
-applied. Shapes: Q prompts, P prompt tokens, R rows (paths), S cached tokens, V vocabulary, H heads, D head size.
+applied. Shapes: R rows (paths), T steps, V vocabulary.
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
-from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+from potstill.students.readers import open_reader
 
 STOP_TEXT_EVERY = 8
 """Steps between searches for a stop text; what is written in between is cut off."""
@@ -31,6 +31,9 @@ class Prompt:
     ids: Sequence[int]
     seeds: tuple[int | None, ...]
     """One per path; `None` is the greedy path."""
+    begin: tuple[int, ...] = ()
+    """What the decoder of an encoder-decoder begins with, the kind's prefix included; empty: the model is causal and
+    goes on after `ids`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,7 @@ class Stopped(Exception):  # noqa: N818 - nothing went wrong
 
 
 def generate(model: Any, prompts: Sequence[Prompt], settings: Settings) -> Iterator[tuple[int, list[tuple[int, Path]]]]:
-    """Yield (number of the prompt, [(number of the path, Path)]) as batches finish; longest prompts first.
+    """Yield (number of the prompt, [(number of the path, Path)]) as batches finish, mostly longest prompts first.
 
     A prompt with more paths than fit into a batch is yielded in parts.
     """
@@ -78,7 +81,7 @@ def generate(model: Any, prompts: Sequence[Prompt], settings: Settings) -> Itera
     model.eval()
     try:
         for batch in plan_batches(prompts, settings):
-            paths = _write(model, [(prompts[number].ids, seeds) for number, seeds in batch], settings)
+            paths = _write(model, [(prompts[number], seeds) for number, seeds in batch], settings)
             at = 0
             for number, seeds in batch:
                 yield number, [(place, paths[at + i]) for i, (place, _) in enumerate(seeds)]
@@ -92,11 +95,16 @@ Part = tuple[int, list[tuple[int, int | None]]]
 
 
 def plan_batches(prompts: Sequence[Prompt], settings: Settings) -> list[list[Part]]:
-    """Return batches of prompts of similar length whose cache stays within `batch_tokens`."""
+    """Return batches of prompts of similar length, and one `begin`, whose cache stays within `batch_tokens`."""
     batches: list[list[Part]] = []
     batch: list[Part] = []
     rows = width = 0
-    for number in sorted(range(len(prompts)), key=lambda n: -len(prompts[n].ids)):
+    begin: tuple[int, ...] = ()
+    for number in sorted(range(len(prompts)), key=lambda n: (prompts[n].begin, -len(prompts[n].ids))):
+        if batch and prompts[number].begin != begin:
+            batches.append(batch)
+            batch, rows, width = [], 0, 0
+        begin = prompts[number].begin
         need = len(prompts[number].ids) + settings.max_new_tokens
         places = list(enumerate(prompts[number].seeds))
         fitting = max(1, settings.batch_tokens // need)
@@ -108,38 +116,6 @@ def plan_batches(prompts: Sequence[Prompt], settings: Settings) -> list[list[Par
             batch.append((number, part))
             rows, width = rows + len(part), max(width, need)
     return [*batches, batch] if batch else batches
-
-
-class GrowingLayer(DynamicLayer):  # type: ignore[misc]
-    """A cache layer with room to grow, so that a new token is written in place and nothing is copied per step."""
-
-    def __init__(self, layer: DynamicLayer, owner_R: torch.Tensor, room: int) -> None:
-        super().__init__()
-        _, H, P, D = layer.keys.shape
-        self._keys_RHSD = layer.keys.new_empty(len(owner_R), H, P + room, D)
-        self._values_RHSD = layer.values.new_empty(len(owner_R), H, P + room, layer.values.shape[-1])
-        self._keys_RHSD[:, :, :P] = layer.keys.index_select(0, owner_R)
-        self._values_RHSD[:, :, :P] = layer.values.index_select(0, owner_R)
-        self.dtype, self.device, self.is_initialized = layer.keys.dtype, layer.keys.device, True
-        self._show(P)
-
-    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        """Write the new states behind the old ones and return all."""
-        start, end = self.keys.shape[-2], self.keys.shape[-2] + key_states.shape[-2]
-        self._keys_RHSD[:, :, start:end] = key_states
-        self._values_RHSD[:, :, start:end] = value_states
-        self._show(end)
-        return self.keys, self.values
-
-    def batch_select_indices(self, indices: torch.Tensor) -> None:
-        """Keep only some rows."""
-        length = self.keys.shape[-2]
-        self._keys_RHSD = self._keys_RHSD.index_select(0, indices)
-        self._values_RHSD = self._values_RHSD.index_select(0, indices)
-        self._show(length)
-
-    def _show(self, length: int) -> None:
-        self.keys, self.values = self._keys_RHSD[:, :, :length], self._values_RHSD[:, :, :length]
 
 
 @dataclass(slots=True)
@@ -156,19 +132,19 @@ class _Rows:
 
 
 @torch.no_grad()
-def _write(model: Any, parts: Sequence[tuple[Sequence[int], Any]], settings: Settings) -> list[Path]:
+def _write(model: Any, parts: Sequence[tuple[Prompt, Any]], settings: Settings) -> list[Path]:
     """Return the paths of one batch, in the order of its parts."""
-    prompts = [ids for ids, _ in parts]
+    prompts = [prompt for prompt, _ in parts]
     owner = [q for q, (_, seeds) in enumerate(parts) for _ in seeds]
     seeds = [seed for _, seeds in parts for _, seed in seeds]
-    rooms = [_room(len(prompts[q]), settings) for q in owner]
+    rooms = [_room(len(prompts[q].begin or prompts[q].ids), settings) for q in owner]
     rows = _Rows(
         places=list(range(len(owner))),
         ids=[[] for _ in owner],
         logprob=torch.zeros(len(owner)),
         noise=_noise(seeds, max(rooms), settings.temperature),
     )
-    reader = open_reader(model, prompts, owner, room=max(rooms))
+    reader = open_reader(model, [p.ids for p in prompts], owner, room=max(rooms), begin=prompts[0].begin)
     logits_RV = reader.first()
     for step in range(max(rooms)):
         if settings.is_stopped():
@@ -207,11 +183,11 @@ def _sort_out(rows: _Rows, tokens: list[int], rooms: list[int], settings: Settin
     return alive
 
 
-def _room(prompt: int, settings: Settings) -> int:
-    """Return how many tokens may be written after a prompt; callers refuse prompts that fill the context."""
+def _room(before: int, settings: Settings) -> int:
+    """Return how many tokens may be written after those `before`; callers refuse prompts that fill the context."""
     if settings.context is None:
         return settings.max_new_tokens
-    return max(1, min(settings.max_new_tokens, settings.context - prompt))
+    return max(1, min(settings.max_new_tokens, settings.context - before))
 
 
 def _noise(seeds: Sequence[int | None], steps: int, temperature: float) -> torch.Tensor:
@@ -258,107 +234,3 @@ def _draw(logits_RV: torch.Tensor, noise_R: torch.Tensor, settings: Settings) ->
 def _invert(cumulative_RV: torch.Tensor, at_R: torch.Tensor) -> torch.Tensor:
     found_R = torch.searchsorted(cumulative_RV, at_R[:, None], right=True)[:, 0]
     return found_R.clamp_max(cumulative_RV.shape[-1] - 1)
-
-
-def open_reader(model: Any, prompts: Sequence[Sequence[int]], owner: Sequence[int], *, room: int) -> Any:
-    """Read the prompts; return a reader of one token per row and step.
-
-    A model whose cache cannot be repeated for several rows (recurrent states) is read again from its start for every
-    token, one row at a time: slow, and right.
-    """
-    reader = CachedReader(model, prompts, owner, room)
-    return reader if reader.is_usable else UncachedReader(model, prompts, owner)
-
-
-class CachedReader:
-    """Reads prompts once, repeats their cache per row, and then reads one token per row and step."""
-
-    def __init__(self, model: Any, prompts: Sequence[Sequence[int]], owner: Sequence[int], room: int) -> None:
-        self._model = model
-        self._device = next(model.parameters()).device
-        self._kept = _accepts(model, "logits_to_keep")
-        self._positioned = _accepts(model, "position_ids")
-        ids_QP, mask_QP = _left_padded(prompts, self._device)
-        self._padded = bool((mask_QP == 0).any())
-        self._owner_R = torch.tensor(owner, device=self._device)
-        self._lengths_R = mask_QP.sum(1)[self._owner_R]
-        self._mask_RS = mask_QP[self._owner_R]
-        self._cache = DynamicCache(config=model.config)
-        self._first_QV, cache = self._read(ids_QP, mask_QP, (mask_QP.cumsum(1) - 1).clamp_min(0))
-        layers = getattr(cache, "layers", None)
-        kinds = {type(layer) for layer in layers} if layers else set()
-        self.is_usable = bool(kinds) and kinds <= {DynamicLayer, DynamicSlidingWindowLayer}
-        if not self.is_usable:
-            return
-        self._cache = cache
-        if kinds == {DynamicLayer}:
-            cache.layers = [GrowingLayer(layer, self._owner_R, room) for layer in cache.layers]
-        else:
-            cache.batch_select_indices(self._owner_R)
-
-    def first(self) -> torch.Tensor:
-        """Return the logits of each row's first token [R, V]."""
-        return self._first_QV[self._owner_R]
-
-    def next(self, tokens_R: torch.Tensor) -> torch.Tensor:
-        """Read one token per row; return the logits of the next [R, V]."""
-        positions_R1 = self._lengths_R[:, None]
-        self._mask_RS = torch.cat([self._mask_RS, self._mask_RS.new_ones(len(tokens_R), 1)], 1)
-        self._lengths_R = self._lengths_R + 1
-        return self._read(tokens_R[:, None], self._mask_RS, positions_R1)[0]
-
-    def keep(self, rows: torch.Tensor) -> None:
-        """Leave out all rows but these."""
-        rows = rows.to(self._device)
-        self._cache.batch_select_indices(rows)
-        self._mask_RS, self._lengths_R = self._mask_RS[rows], self._lengths_R[rows]
-
-    def _read(self, ids: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor) -> tuple[torch.Tensor, Any]:
-        inputs: dict[str, Any] = {"logits_to_keep": 1} if self._kept else {}
-        if self._padded:  # without padding the model's own defaults are right, and faster
-            inputs["attention_mask"] = mask
-            if self._positioned:
-                inputs["position_ids"] = positions
-        out = self._model(input_ids=ids, past_key_values=self._cache, use_cache=True, **inputs)
-        return out.logits[:, -1], getattr(out, "past_key_values", None)
-
-
-class UncachedReader:
-    """Reads every row from its start for every token."""
-
-    def __init__(self, model: Any, prompts: Sequence[Sequence[int]], owner: Sequence[int]) -> None:
-        self._model = model
-        self._device = next(model.parameters()).device
-        self._rows = [list(prompts[q]) for q in owner]
-
-    def first(self) -> torch.Tensor:
-        """Return the logits of each row's first token [R, V]."""
-        return torch.stack([self._read(row) for row in self._rows])
-
-    def next(self, tokens_R: torch.Tensor) -> torch.Tensor:
-        """Read one token per row; return the logits of the next [R, V]."""
-        for row, token in zip(self._rows, tokens_R.tolist(), strict=True):
-            row.append(token)
-        return self.first()
-
-    def keep(self, rows: torch.Tensor) -> None:
-        """Leave out all rows but these."""
-        self._rows = [self._rows[row] for row in rows.tolist()]
-
-    def _read(self, ids: list[int]) -> torch.Tensor:
-        logits: torch.Tensor = self._model(input_ids=torch.tensor([ids], device=self._device), use_cache=False).logits
-        return logits[0, -1]
-
-
-def _left_padded(prompts: Sequence[Sequence[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    width = max(len(ids) for ids in prompts)
-    ids_QP = torch.zeros(len(prompts), width, dtype=torch.long)
-    mask_QP = torch.zeros(len(prompts), width, dtype=torch.long)
-    for q, ids in enumerate(prompts):
-        ids_QP[q, width - len(ids) :] = torch.as_tensor(ids)
-        mask_QP[q, width - len(ids) :] = 1
-    return ids_QP.to(device), mask_QP.to(device)
-
-
-def _accepts(model: Any, name: str) -> bool:
-    return name in inspect.signature(type(model).forward).parameters

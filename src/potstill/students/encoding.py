@@ -6,7 +6,9 @@ The prompt and the target are tokenised apart and joined, as at inference, where
 target ends with a stop token, and the loss lies on the target only. Nothing is ever truncated: what does not fit is
 counted and left out, or refused.
 
-Not covered: whether a target is right (verification does that), encoder-decoder students.
+An encoder-decoder's prompt is a text of its own, with the end mark that its tokenizer writes; its target begins apart.
+
+Not covered: whether a target is right (verification does that).
 """
 
 from __future__ import annotations
@@ -91,8 +93,13 @@ class Audit:
         return {name: getattr(self, name) for name in names}
 
 
-def encode_prompt(prompt: str, tokenizer: PreTrainedTokenizerBase, *, chat: bool = False) -> list[int]:
+def encode_prompt(
+    prompt: str, tokenizer: PreTrainedTokenizerBase, *, chat: bool = False, apart: bool = False
+) -> list[int]:
     """Return the ids of a prompt as the student sees it, at training and at inference alike.
+
+    Args:
+        apart: The prompt goes to an encoder and keeps its end mark; a causal model goes on after it.
 
     Raises:
         StudentError: Chat format and the tokenizer has no chat template.
@@ -100,7 +107,7 @@ def encode_prompt(prompt: str, tokenizer: PreTrainedTokenizerBase, *, chat: bool
     if chat:
         return _tokens(tokenizer, render_chat(prompt, None, tokenizer))
     ids = list(tokenizer(prompt)["input_ids"])
-    while ids and ids[-1] == tokenizer.eos_token_id:  # some tokenizers end every text; a prompt goes on
+    while not apart and ids and ids[-1] == tokenizer.eos_token_id:  # some tokenizers end every text; a prompt goes on
         ids.pop()
     return ids
 
@@ -130,6 +137,7 @@ def encode(
     *,
     chat: bool = False,
     stop_ids: Sequence[int] | None = None,
+    apart: bool = False,
 ) -> list[Encoded]:
     """Return the examples as token ids, each target with its stop token.
 
@@ -144,7 +152,7 @@ def encode(
             raise StudentError(message)
     prompts: dict[str, Ids] = {}
     for text in dict.fromkeys(example.prompt for example in examples):
-        prompts[text] = as_ids(encode_prompt(text, tokenizer, chat=chat))
+        prompts[text] = as_ids(encode_prompt(text, tokenizer, chat=chat, apart=apart))
     targets = [_chat_target(example, tokenizer) if chat else example.target for example in examples]
     encoded = _encode_targets(targets, [str(example.meta.get("prefix", "")) for example in examples], tokenizer)
     return [
@@ -177,9 +185,13 @@ def encode_prefix(prefix: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
 
 
 def fit(
-    rows: Sequence[Encoded], max_length: int | None, *, overlong: str = "skip"
+    rows: Sequence[Encoded], max_length: int | None, *, overlong: str = "skip", starts: int = 0
 ) -> tuple[list[Encoded], tuple[Drop, ...]]:
     """Split off the rows that do not fit into `max_length` tokens; they are never cut.
+
+    Args:
+        starts: Tokens that an encoder-decoder's decoder starts with: prompt and target must each fit then. 0: the
+            model is causal, and both must fit together.
 
     Raises:
         StudentError: `overlong` is `error` and a row does not fit.
@@ -189,14 +201,15 @@ def fit(
     kept: list[Encoded] = []
     drops: list[Drop] = []
     for row in rows:
-        length = len(row.prompt) + len(row.target)
+        length = max(len(row.prompt), starts - 1 + len(row.target)) if starts else len(row.prompt) + len(row.target)
         if length <= max_length:
             kept.append(row)
             continue
         detail = f"{length} tokens, at most {max_length}"
         if overlong == "error":
+            which = "the longer of prompt and target has" if starts else "prompt and target have"
             message = (
-                f"example {row.id}: prompt and target have {length} tokens; at most {max_length} fit "
+                f"example {row.id}: {which} {length} tokens; at most {max_length} fit "
                 "(train.max_length or the model's context). Set train.overlong: skip to leave such examples out"
             )
             raise StudentError(message)
@@ -237,6 +250,7 @@ def audit_rows(
     stops = frozenset(stop_ids or (int(tokenizer.eos_token_id),))
     _require_learnable(rows, drops, stops, max_length)
     thinking = _require_thinking(rows, examples, tokenizer)
+    _require_line_breaks(rows, examples, tokenizer)
     prompt_tokens = sum(len(row.prompt) for row in rows)
     target_tokens = sum(len(row.target) for row in rows)
     first = rows[0]
@@ -293,6 +307,20 @@ def _require_thinking(rows: Sequence[Encoded], examples: Sequence[Example], toke
             )
             raise StudentError(message)
     return len(thinking)
+
+
+def _require_line_breaks(
+    rows: Sequence[Encoded], examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase
+) -> None:
+    """Raise unless a program keeps its line breaks: T5's vocabulary has none, and a program in one line is another."""
+    targets = {example.id: example.target.strip() for example in examples if example.task == "pot"}
+    row = next((row for row in rows if "\n" in targets.get(row.id, "")), None)
+    if row is not None and "\n" not in tokenizer.decode(row.target.tolist(), skip_special_tokens=True).strip():
+        message = (
+            f"example {row.id}: the tokenizer has no line break, so this program cannot be written; learn chains of "
+            "thought alone (mix.kinds: [cot]), or take a student whose tokenizer can spell programs"
+        )
+        raise StudentError(message)
 
 
 def _chat_target(example: Example, tokenizer: PreTrainedTokenizerBase) -> str:

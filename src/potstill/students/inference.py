@@ -154,22 +154,24 @@ def paths_of(
     request = content_id("infer", author, config.temperature, config.top_p, config.max_new_tokens, seed, chat, stop)
     fitting = []
     for ask in asks:
-        prompt = encode_prompt(ask.prompt, loaded.tokenizer, chat=chat)
-        tokens = [*prompt, *encode_prefix(ask.prefix, loaded.tokenizer)]
-        reason = refusal(len(tokens), loaded.context)
+        prompt = encode_prompt(ask.prompt, loaded.tokenizer, chat=chat, apart=bool(loaded.starts))
+        prefix = encode_prefix(ask.prefix, loaded.tokenizer)
+        ids, begin = (prompt, (*loaded.starts, *prefix)) if loaded.starts else ([*prompt, *prefix], ())
+        reason = refusal(max(len(ids), len(begin)), loaded.context)
         if reason is None:
-            fitting.append((ask, tokens))
+            seeds = tuple(_path_seed(ask, index, seed) for index in ask.indices)
+            fitting.append((ask, Prompt(ids, seeds, begin), len(prompt) + len(prefix)))
             continue
         yield [_rationale(ask, i, author, request, text="", finish="error", reason=reason) for i in ask.indices]
-    prompts = [Prompt(tokens, tuple(_path_seed(ask, index, seed) for index in ask.indices)) for ask, tokens in fitting]
-    routes = prefix_logprobs(loaded, [ask for ask, _ in fitting], chat=chat, batch_tokens=config.batch_tokens)
+    prompts = [prompt for _, prompt, _ in fitting]
+    routes = prefix_logprobs(loaded, [ask for ask, _, _ in fitting], chat=chat, batch_tokens=config.batch_tokens)
     for number, written in generate(loaded.model, prompts, _settings(loaded, config, stop, is_stopped)):
-        ask, tokens = fitting[number]
+        ask, _, prompt_tokens = fitting[number]
         route = routes.get((ask.problem.id, ask.kind))
         rows = []
         for place, path in written:
             text, finish = _text(path, loaded, stop)
-            usage = {"prompt_tokens": len(tokens), "completion_tokens": path.n_tokens}
+            usage = {"prompt_tokens": prompt_tokens, "completion_tokens": path.n_tokens}
             values = {"text": text, "finish": finish, "logprob": path.logprob, "usage": usage}
             rows.append(_rationale(ask, ask.indices[place], author, request, route=route, **values))
         yield rows

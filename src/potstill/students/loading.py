@@ -42,9 +42,11 @@ class Loaded:
     stop_ids: tuple[int, ...]
     """Tokens that end a text; the first is the tokenizer's own end of sequence."""
     context: int | None
-    """Longest prompt + continuation in tokens; `None`: no limit is declared."""
+    """Longest prompt + continuation in tokens, of an encoder-decoder each apart; `None`: no limit is declared."""
     remedies: tuple[str, ...] = field(default=())
     """What was put right on loading."""
+    starts: tuple[int, ...] = ()
+    """What the decoder of an encoder-decoder starts with; empty: the model is causal."""
 
 
 def open_student(
@@ -77,7 +79,8 @@ def open_student(
     remedies = repair_tokenizer(tokenizer, name)
     require_fitting(model, tokenizer, name)
     model.eval()
-    return Loaded(model, tokenizer, name, stop_ids(model, tokenizer), context_length(model), remedies)
+    starts = decoder_starts(model, name)
+    return Loaded(model, tokenizer, name, stop_ids(model, tokenizer), context_length(model), remedies, starts)
 
 
 def resolve_source(name: str) -> str:
@@ -139,13 +142,86 @@ def load_tokenizer(source: str, config: StudentConfig) -> PreTrainedTokenizerBas
 
 
 def load_model(source: str, config: StudentConfig) -> PreTrainedModel:
-    """Return the causal model of a folder or name."""
+    """Return the causal or encoder-decoder model of a folder or name."""
     import torch
-    from transformers import AutoModelForCausalLM
 
     dtype = config.dtype if config.dtype == "auto" else getattr(torch, config.dtype)
+    made_by = model_class(read_config(source, config), source)
     with boundary(StudentError, f"student {source}: the model cannot be loaded"):
-        return AutoModelForCausalLM.from_pretrained(source, dtype=dtype, trust_remote_code=config.trust_remote_code)
+        return made_by.from_pretrained(source, dtype=dtype, trust_remote_code=config.trust_remote_code)
+
+
+def read_config(source: str, config: StudentConfig) -> Any:
+    """Return the configuration of the model in a folder or of a name."""
+    from transformers import AutoConfig
+
+    with boundary(StudentError, f"student {source}: its configuration cannot be read"):
+        return AutoConfig.from_pretrained(source, trust_remote_code=config.trust_remote_code)
+
+
+def model_class(settings: Any, name: str) -> Any:
+    """Return the class of transformers that makes a student of a model's configuration.
+
+    Raises:
+        StudentError: The model neither goes on with a text nor writes one after reading another (BERT, say).
+    """
+    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+    from transformers.models.auto import modeling_auto
+
+    kind, own = settings.model_type, getattr(settings, "auto_map", None) or {}
+    pairs, causal = (
+        modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES, modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    )  # fmt: skip
+    # BERT and its kin are listed as causal for those who make decoders of them.
+    masked = kind in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(settings, "is_decoder", False)
+    if settings.is_encoder_decoder and (kind in pairs or "AutoModelForSeq2SeqLM" in own):
+        return AutoModelForSeq2SeqLM
+    if not settings.is_encoder_decoder and ((kind in causal and not masked) or "AutoModelForCausalLM" in own):
+        return AutoModelForCausalLM
+    message = (
+        f"student {name}: a model of type {kind!r} writes no text; take a causal model (Llama, Qwen, OPT, GPT-2 …) or "
+        "an encoder-decoder (T5, FLAN-T5, BART …)"
+    )
+    raise StudentError(message)
+
+
+def decoder_starts(model: PreTrainedModel, name: str) -> tuple[int, ...]:
+    """Return the tokens that the decoder of an encoder-decoder starts with; none for a causal model.
+
+    Raises:
+        StudentError: Its configuration names no start token.
+    """
+    if not model.config.is_encoder_decoder:
+        return ()
+    start = _configured(model, "decoder_start_token_id")
+    start = _configured(model, "bos_token_id") if start is None else start
+    if start is None:
+        message = f"student {name}: its configuration has no decoder_start_token_id; set it in config.json"
+        raise StudentError(message)
+    forced = _configured(model, "forced_bos_token_id")
+    return (int(start),) if forced is None else (int(start), int(forced))
+
+
+def _configured(model: PreTrainedModel, name: str) -> Any:
+    value = getattr(model.generation_config, name, None)
+    return getattr(model.config, name, None) if value is None else value
+
+
+def plain_generation(loaded: Loaded) -> Any:
+    """Return a generation configuration with the student's marks and nothing else.
+
+    A student does not inherit the sampling defaults and penalties of its base.
+    """
+    from transformers import GenerationConfig
+
+    stops, starts, tokenizer = list(loaded.stop_ids), dict(enumerate(loaded.starts)), loaded.tokenizer
+    return GenerationConfig(
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=stops if len(stops) > 1 else stops[0],
+        pad_token_id=tokenizer.pad_token_id,
+        decoder_start_token_id=starts.get(0),
+        forced_bos_token_id=starts.get(1),
+    )
 
 
 def make_scratch(
@@ -153,7 +229,7 @@ def make_scratch(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Return a freshly initialised model and a byte-level BPE tokenizer learnt from the training texts."""
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig
 
     settings = dict(config.config)
     model_type = settings.pop("model_type", None)
@@ -165,8 +241,11 @@ def make_scratch(
     settings |= {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
     where = f"student.config: no {model_type} model can be made of it"
     with boundary(ConfigError, where), torch.random.fork_rng(devices=[]):
+        made = AutoConfig.for_model(model_type, **settings)
+        if made.is_encoder_decoder and getattr(made, "decoder_start_token_id", None) is None:
+            made.decoder_start_token_id = tokenizer.pad_token_id  # as T5 does
         torch.manual_seed(seed)
-        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(model_type, **settings))
+        model = model_class(made, "scratch").from_config(made)
     return model.to(torch.float32 if config.dtype == "auto" else getattr(torch, config.dtype)), tokenizer
 
 
@@ -241,8 +320,13 @@ def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tupl
 
 
 def context_length(model: PreTrainedModel) -> int | None:
-    """Return the longest sequence that the model's configuration declares, in tokens."""
+    """Return the longest sequence that the model's configuration declares, in tokens.
+
+    Relative positions (T5) have no end; the 512 in those configurations is what the model was trained on.
+    """
     config = model.config.get_text_config()
+    if getattr(config, "relative_attention_num_buckets", None):
+        return None
     lengths = [value for name in CONTEXT_NAMES if isinstance(value := getattr(config, name, None), int) and value > 0]
     return min(lengths) if lengths else None
 
@@ -256,7 +340,8 @@ def adapt(model: PreTrainedModel, settings: dict[str, Any]) -> Any:
     require_extra("peft", "lora")
     from peft import LoraConfig, get_peft_model
 
+    task = "SEQ_2_SEQ_LM" if model.config.is_encoder_decoder else "CAUSAL_LM"
     where = f"student.lora {shorten(json.dumps(settings, default=str), 80)}"
     with boundary(ConfigError, where), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by a name that it is giving up
-        return get_peft_model(model, LoraConfig(**{"task_type": "CAUSAL_LM", **settings}))
+        return get_peft_model(model, LoraConfig(**{"task_type": task, **settings}))

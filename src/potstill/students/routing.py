@@ -75,20 +75,22 @@ def _scored(loaded: Loaded, asks: Sequence[Ask], *, chat: bool) -> Mapping[tuple
     from accelerate.utils import send_to_device
 
     from potstill.students.batching import Row
+    from potstill.students.collating import collate
     from potstill.students.encoding import Encoded, as_ids, encode_prefix, encode_prompt
-    from potstill.students.sharing import collate, target_nll
+    from potstill.students.sharing import target_nll
 
     rows = []
     for ask in asks:
-        prompt = as_ids(encode_prompt(ask.prompt, loaded.tokenizer, chat=chat))
+        prompt = as_ids(encode_prompt(ask.prompt, loaded.tokenizer, chat=chat, apart=bool(loaded.starts)))
         prefix = as_ids(encode_prefix(ask.prefix, loaded.tokenizer))
         rows.append(Row(Encoded(ask.problem.id, ask.problem.id, ask.kind, 1.0, prompt, prefix), 1.0))
+    batch = collate(rows, shared=False, starts=loaded.starts)
     device: Any = next(loaded.model.parameters()).device
     was_training = loaded.model.training
     loaded.model.eval()
     try:
         with torch.no_grad():
-            nll_N = target_nll(loaded.model, send_to_device(collate(rows, shared=False), device), head=False)
+            nll_N = target_nll(loaded.model, send_to_device(batch, device), head=False)
     finally:
         loaded.model.train(was_training)
     sums = [float(part.sum()) for part in torch.split(nll_N, [len(row.example.target) for row in rows])]

@@ -7,6 +7,9 @@ position; the model's own `labels=` shift would be wrong, so (source state, targ
 padded on the left, so that in cache slots a branch follows its prompt directly, whatever the length: sliding windows
 and slot-based position biases then see the right distances.
 
+An encoder-decoder encodes each prompt once. Its decoder reads the start token over it, which also leaves the keys and
+values of the cross-attention in the cache; from there on the start is to a branch what a causal model's prompt is.
+
 A model that cannot do this (no cache, recurrent state, gradient checkpointing) is found by a trial and trained on one
 padded row per example instead; the loss is the same.
 
@@ -22,24 +25,20 @@ from dataclasses import dataclass
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from accelerate.utils import send_to_device
-from transformers import DynamicCache
+from transformers import DynamicCache, EncoderDecoderCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+from transformers.modeling_outputs import BaseModelOutput
 
 from potstill.students.batching import Row
-from potstill.students.encoding import Ids
+from potstill.students.collating import Batch, collate
 from potstill.students.losses import token_nll
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-Batch = dict[str, Any]
-"""Tensors by name; `branches` is a list of (token ids [B, T], prompt numbers [B])."""
-LAYOUT_KEYS = ("prompt_ids", "row_ids")
-PASS_TOKENS = 128
-"""Padding that must be saved for another pass over branches to be worth its own cost (measured on one CPU core)."""
+LAYOUT_KEYS = ("prompt_ids", "row_ids", "encoder_ids")
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-6}
 """Largest difference in nats per token at which the trial takes two layouts for the same, by the parameters' type:
 far above rounding, far below what a wrong mask or position does."""
@@ -55,93 +54,8 @@ class Layout:
     """Whether logits are the output embedding of the hidden state, so that only those with a target are computed."""
     reason: str = ""
     """Why prompts are not shared, where they are not."""
-
-
-def collate(rows: Sequence[Row], *, shared: bool, tasks: Sequence[str] = ()) -> Batch:
-    """Return one micro-batch as tensors.
-
-    Args:
-        shared: Prompts once and branches apart, or one padded row per example.
-        tasks: Names whose index each target token carries; empty: all tokens belong to one task.
-    """
-    lengths_B = np.fromiter((len(row.example.target) for row in rows), np.int64, len(rows))
-    batch = _shared_inputs(rows, lengths_B) if shared else _row_inputs(rows, lengths_B)
-    task_index = {name: index for index, name in enumerate(tasks)}
-    weights_B = np.fromiter((row.weight for row in rows), np.float32, len(rows))
-    tasks_B = np.fromiter((task_index.get(row.example.task, 0) for row in rows), np.int64, len(rows))
-    targets_N = np.concatenate([row.example.target for row in rows]).astype(np.int64)
-    return batch | {
-        "targets": torch.from_numpy(targets_N),
-        "weights": torch.from_numpy(np.repeat(weights_B, lengths_B)),
-        "tasks": torch.from_numpy(np.repeat(tasks_B, lengths_B)),
-    }
-
-
-def _shared_inputs(rows: Sequence[Row], lengths_B: Any) -> Batch:
-    """Return prompts, left-padded [Q, P], and branches without their last token, in parts of similar length.
-
-    Each part has its tokens, right-padded [B, T], and the prompts [B] that they continue. `select` [N] are indices
-    into all states: the last one of every prompt, then those of each part, row by row.
-    """
-    index: dict[int, int] = {}
-    prompts: list[Ids] = []
-    for row in rows:
-        if id(row.example.prompt) not in index:
-            index[id(row.example.prompt)] = len(prompts)
-            prompts.append(row.example.prompt)
-    owner_B = np.fromiter((index[id(row.example.prompt)] for row in rows), np.int64, len(rows))
-    widths_Q = np.fromiter((len(prompt) for prompt in prompts), np.int64, len(prompts))
-    P = int(widths_Q.max())
-    prompt_ids_QP = np.zeros((len(prompts), P), np.int64)
-    for q, prompt in enumerate(prompts):
-        prompt_ids_QP[q, P - len(prompt) :] = prompt
-    batch: Batch = {"prompt_ids": torch.from_numpy(prompt_ids_QP)}
-    if (widths_Q < P).any():
-        batch["prompt_mask"] = torch.from_numpy((np.arange(P) >= P - widths_Q[:, None]).astype(np.int64))
-    select: list[Any] = [np.empty(0)] * len(rows)
-    parts, start = [], len(prompts)
-    for members in cut_by_length(lengths_B - 1):
-        T = int(lengths_B[members].max()) - 1
-        ids_BT = np.zeros((len(members), T), np.int64)
-        for place, b in enumerate(members):
-            length = lengths_B[b] - 1
-            ids_BT[place, :length] = rows[b].example.target[:-1]
-            first = start + place * T
-            select[b] = np.concatenate([owner_B[b : b + 1], np.arange(first, first + length)])
-        start += ids_BT.size
-        if T:
-            parts.append((torch.from_numpy(ids_BT), torch.from_numpy(owner_B[members])))
-    return batch | {"branches": parts, "select": torch.from_numpy(np.concatenate(select))}
-
-
-def cut_by_length(lengths_B: Any) -> list[Any]:
-    """Return the numbers of rows in parts of similar length: each is padded to its own longest row.
-
-    A part is cut in two while that saves more than another pass through the model costs.
-    """
-
-    def cut(ranked: Any) -> list[Any]:
-        lengths = lengths_B[ranked]
-        saved = (lengths[0] - lengths) * np.arange(len(ranked), 0, -1)
-        at = int(saved.argmax())
-        return [np.sort(ranked)] if saved[at] < PASS_TOKENS else [*cut(ranked[:at]), *cut(ranked[at:])]
-
-    return cut(np.argsort(-lengths_B, kind="stable"))
-
-
-def _row_inputs(rows: Sequence[Row], lengths_B: Any) -> Batch:
-    """Return one right-padded row per example [B, L], without its last token; `select` [N] are indices into [B, L]."""
-    widths_B = np.fromiter((len(row.example.prompt) for row in rows), np.int64, len(rows))
-    ends_B = widths_B + lengths_B - 1
-    L = int(ends_B.max())
-    row_ids_BL = np.zeros((len(rows), L), np.int64)
-    for b, row in enumerate(rows):
-        row_ids_BL[b, : widths_B[b]] = row.example.prompt
-        row_ids_BL[b, widths_B[b] : ends_B[b]] = row.example.target[:-1]
-    at_L = np.arange(L)
-    batch = {"row_ids": row_ids_BL, "row_mask": (at_L < ends_B[:, None]).astype(np.int64)}
-    batch["select"] = np.flatnonzero((at_L >= widths_B[:, None] - 1) & (at_L < ends_B[:, None]))
-    return {name: torch.from_numpy(value) for name, value in batch.items()}
+    starts: tuple[int, ...] = ()
+    """What the decoder of an encoder-decoder starts with; empty: the model is causal."""
 
 
 def target_nll(model: PreTrainedModel, batch: Batch, *, head: bool = True) -> torch.Tensor:
@@ -152,7 +66,10 @@ def target_nll(model: PreTrainedModel, batch: Batch, *, head: bool = True) -> to
             last hidden state.
     """
     body = _Body(model, head)
-    states_SD = _shared_states(body, batch) if "prompt_ids" in batch else _row_states(body, batch)
+    if "encoder_ids" in batch:
+        states_SD = _decoder_states(body, batch)
+    else:
+        states_SD = _shared_states(body, batch) if "prompt_ids" in batch else _row_states(body, batch)
     chosen_ND = states_SD.index_select(0, batch["select"])
     return token_nll(model.get_output_embeddings() if head else torch.nn.Identity(), chosen_ND, batch["targets"])
 
@@ -182,8 +99,26 @@ def _shared_states(body: _Body, batch: Batch) -> torch.Tensor:
     return torch.cat(states)
 
 
+def _decoder_states(body: _Body, batch: Batch) -> torch.Tensor:
+    """Return all states of the decoder that predict a target's tokens [S, D], in the order of `_shared_states`."""
+    mask_QP = batch.get("encoder_mask")
+    encoded_QPD = body.encode(batch["encoder_ids"], mask_QP)
+    if "row_ids" in batch:
+        return body.decode(batch["row_ids"], encoded_QPD, mask_QP).states.flatten(0, 1)
+    start_QS = batch["start_ids"].expand(len(encoded_QPD), -1)
+    read = body.decode(start_QS, encoded_QPD, mask_QP, EncoderDecoderCache(DynamicCache(), DynamicCache()))
+    states = [read.states[:, -1]]
+    for ids_BT, owner_B in batch["branches"]:
+        mask_BP = None if mask_QP is None else mask_QP[owner_B]
+        past = repeated(read.cache, owner_B)
+        states.append(body.decode(ids_BT, encoded_QPD.index_select(0, owner_B), mask_BP, past).states.flatten(0, 1))
+    return torch.cat(states)
+
+
 def repeated(cache: Any, owner_B: torch.Tensor) -> Any:
     """Return a cache with a copy of its prompt's entries for every branch, through which gradients flow back."""
+    if isinstance(cache, EncoderDecoderCache):
+        return EncoderDecoderCache(*(repeated(part, owner_B) for part in parts_of(cache)))
     copied = copy.copy(cache)
     copied.layers = [copy.copy(layer) for layer in cache.layers]
     for layer in copied.layers:
@@ -192,6 +127,11 @@ def repeated(cache: Any, owner_B: torch.Tensor) -> Any:
         else:
             layer.batch_select_indices(owner_B)
     return copied
+
+
+def parts_of(cache: EncoderDecoderCache) -> tuple[Any, Any]:
+    """Return the two caches of an encoder-decoder: of what the decoder has read, and of the encoded prompts."""
+    return cache.self_attention_cache, cache.cross_attention_cache
 
 
 def _row_states(body: _Body, batch: Batch) -> torch.Tensor:
@@ -218,16 +158,35 @@ class _Body:
     def __call__(self, **inputs: Any) -> _Read:
         inputs = {name: value for name, value in inputs.items() if value is not None}
         if self.head:
-            out = _base_of(self.model)(**inputs)
+            out = _inner(self.model).base_model(**inputs)
             return _Read(out.last_hidden_state, getattr(out, "past_key_values", None))
+        return self._whole(**inputs)
+
+    def encode(self, ids_QP: torch.Tensor, mask_QP: torch.Tensor | None) -> torch.Tensor:
+        """Return the encoder's states [Q, P, D]."""
+        states: torch.Tensor = (
+            _inner(self.model).get_encoder()(input_ids=ids_QP, attention_mask=mask_QP).last_hidden_state
+        )
+        return states
+
+    def decode(self, ids: torch.Tensor, encoded: torch.Tensor, mask: torch.Tensor | None, past: Any = None) -> _Read:
+        """Read tokens [rows, tokens] with the decoder, over encoded prompts [rows, P, D] and what it read before."""
+        caching = {"past_key_values": past, "use_cache": past is not None}
+        if not self.head:
+            outputs = BaseModelOutput(last_hidden_state=encoded)
+            return self._whole(encoder_outputs=outputs, attention_mask=mask, decoder_input_ids=ids, **caching)
+        decoder = _inner(self.model).get_decoder()
+        out = decoder(input_ids=ids, encoder_hidden_states=encoded, encoder_attention_mask=mask, **caching)
+        return _Read(out.last_hidden_state, getattr(out, "past_key_values", None))
+
+    def _whole(self, **inputs: Any) -> _Read:
         out = type(self.model).forward(self.model, **inputs)
         return _Read(out.logits, getattr(out, "past_key_values", None))
 
 
-def _base_of(model: Any) -> Any:
-    """Return the module below the output embedding; adapters are inside its layers."""
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return inner.base_model
+def _inner(model: Any) -> Any:
+    """Return the model below its adapters, which are inside its layers."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def route(model: Any, layout: Layout) -> None:
@@ -251,28 +210,31 @@ def unroute(model: Any) -> None:
     model.__dict__.pop("forward", None)
 
 
-def choose_layout(model: Any, rows: Sequence[Row], *, want_shared: bool, checkpointing: bool = False) -> Layout:
+def choose_layout(
+    model: Any, rows: Sequence[Row], *, want_shared: bool, checkpointing: bool = False, starts: tuple[int, ...] = ()
+) -> Layout:
     """Return how this model is to be fed: shared prompts if it can, by trial against padded rows.
 
     Args:
         rows: A few rows to try on, best of two prompts of different length with two targets each.
         checkpointing: Gradient checkpointing is on; it switches caches off.
+        starts: What the decoder of an encoder-decoder starts with.
     """
     with torch.no_grad(), _evaluating(model):
         rows = list(rows)
         device = next(model.parameters()).device
-        by_row = send_to_device(collate(rows, shared=False), device)
+        by_row = send_to_device(collate(rows, shared=False, starts=starts), device)
         exact = target_nll(model, by_row, head=False)
         tolerance = TOLERANCE.get(next(model.parameters()).dtype, HALF_TOLERANCE)
         head = _agrees(lambda: target_nll(model, by_row, head=True), exact, tolerance)
         if not want_shared or checkpointing:
             reason = "gradient checkpointing keeps no cache" if want_shared else "train.shared_prompt is false"
-            return Layout(shared=False, head=head, reason=reason)
-        by_prompt = send_to_device(collate(rows, shared=True), device)
+            return Layout(shared=False, head=head, reason=reason, starts=starts)
+        by_prompt = send_to_device(collate(rows, shared=True, starts=starts), device)
         if _agrees(lambda: target_nll(model, by_prompt, head=head), exact, tolerance):
-            return Layout(shared=True, head=head)
+            return Layout(shared=True, head=head, starts=starts)
         reason = f"{type(model).__name__} does not give the same loss over a shared cache"
-        return Layout(shared=False, head=head, reason=reason)
+        return Layout(shared=False, head=head, reason=reason, starts=starts)
 
 
 def _agrees(trial: Callable[[], torch.Tensor], exact: torch.Tensor, tolerance: float) -> bool:

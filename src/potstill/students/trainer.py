@@ -18,10 +18,11 @@ from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, Traine
 from potstill.errors import StudentError
 from potstill.messages import say
 from potstill.students.batching import Row, Schedule
+from potstill.students.collating import Batch, collate
 from potstill.students.loading import Loaded
 from potstill.students.losses import task_totals, weighted_mean
 from potstill.students.selection import DevSplit, with_model
-from potstill.students.sharing import Batch, Layout, collate
+from potstill.students.sharing import Layout
 
 SAY_EVERY_S = 10.0
 """Seconds between two lines of progress."""
@@ -76,7 +77,7 @@ class StudentTrainer(Trainer):  # type: ignore[misc]
             args=args,
             train_dataset=StepData(course.schedule),
             eval_dataset=[] if course.split.problems else None,
-            data_collator=partial(_collate, shared=course.layout.shared, tasks=course.tasks),
+            data_collator=partial(_collate, layout=course.layout, tasks=course.tasks),
             callbacks=callbacks,
         )
         self.remove_callback(PrinterCallback)
@@ -105,7 +106,7 @@ class StudentTrainer(Trainer):  # type: ignore[misc]
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Return an estimate: six per parameter and token."""
-        tokens = [inputs[name] for name in ("prompt_ids", "row_ids") if name in inputs]
+        tokens = [inputs[name] for name in ("prompt_ids", "row_ids", "encoder_ids") if name in inputs]
         tokens += [ids for ids, _ in inputs.get("branches", ())]
         return int(self._flops_per_token * sum(ids.numel() for ids in tokens))
 
@@ -127,9 +128,9 @@ class StudentTrainer(Trainer):  # type: ignore[misc]
         return metrics
 
 
-def _collate(items: list[list[Row]], *, shared: bool, tasks: list[str]) -> Batch:
+def _collate(items: list[list[Row]], *, layout: Layout, tasks: list[str]) -> Batch:
     """Return the one micro-batch that an item of `StepData` is."""
-    return collate(items[0], shared=shared, tasks=tasks)
+    return collate(items[0], shared=layout.shared, tasks=tasks, starts=layout.starts)
 
 
 class ProgressLines(TrainerCallback):  # type: ignore[misc]

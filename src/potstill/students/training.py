@@ -6,7 +6,7 @@ What is ours: which rows meet in a step (`batching`), how they are read (`sharin
 the checkpoint (`selection`). The optimizer, its schedule, precision, accumulation, checkpoints, several processes and
 tracking are the Trainer's, under its own argument names.
 
-Not covered: encoder-decoder students, teacher logits.
+Not covered: teacher logits.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from potstill.students.batching import Row, Schedule
 from potstill.students.cards import read_record, write_student
 from potstill.students.curriculum import Curriculum, losses, plan
 from potstill.students.encoding import Audit, Encoded, audit_rows, encode, fit
-from potstill.students.loading import Loaded, adapt, open_student, quiet_bars
+from potstill.students.loading import Loaded, adapt, open_student, plain_generation, quiet_bars
 from potstill.students.selection import DevSplit
 from potstill.students.sharing import Layout, choose_layout, route, unroute
 from potstill.students.trainer import Course, StudentTrainer
@@ -115,8 +115,8 @@ def prepare(
 ) -> tuple[list[Encoded], Audit]:
     """Encode the examples and audit them; see `potstill.students.encoding`."""
     limit = min((n for n in (config.max_length, loaded.context) if n is not None), default=None)
-    every = encode(examples, loaded.tokenizer, chat=chat, stop_ids=loaded.stop_ids)
-    rows, drops = fit(every, limit, overlong=config.overlong)
+    every = encode(examples, loaded.tokenizer, chat=chat, stop_ids=loaded.stop_ids, apart=bool(loaded.starts))
+    rows, drops = fit(every, limit, overlong=config.overlong, starts=len(loaded.starts))
     found = audit_rows(rows, examples, loaded.tokenizer, stop_ids=loaded.stop_ids, max_length=limit, drops=drops)
     return rows, found
 
@@ -232,7 +232,7 @@ class Job:
         elif config.by == "loss":
             route(model, layout)
             try:
-                measured = losses(model, self.rows, shared=layout.shared)
+                measured = losses(model, self.rows, shared=layout.shared, starts=layout.starts)
             finally:
                 unroute(model)
             if args.process_index == 0:
@@ -253,15 +253,7 @@ class Job:
 
     def adapted(self) -> Any:
         """Return the model to train: the student's, in a plain generation configuration, with adapters if asked for."""
-        from transformers import GenerationConfig
-
-        stops, tokenizer = list(self.loaded.stop_ids), self.loaded.tokenizer
-        # A student does not inherit the sampling defaults and penalties of its base.
-        self.loaded.model.generation_config = GenerationConfig(
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=stops if len(stops) > 1 else stops[0],
-            pad_token_id=tokenizer.pad_token_id,
-        )
+        self.loaded.model.generation_config = plain_generation(self.loaded)
         if self.student.lora is None:
             return self.loaded.model
         torch.manual_seed(self.seed)
@@ -273,7 +265,8 @@ class Job:
         names = ("gradient_checkpointing", "activation_checkpointing")
         checkpointing = any(getattr(args, name, False) for name in names)
         want_shared = self.config.shared_prompt
-        return choose_layout(model, trial_rows(self.rows), want_shared=want_shared, checkpointing=checkpointing)
+        rows, starts = trial_rows(self.rows), self.loaded.starts
+        return choose_layout(model, rows, want_shared=want_shared, checkpointing=checkpointing, starts=starts)
 
     def tell(self, layout: Layout, checkpoint: str | None) -> None:
         """Say what will be learnt and how, from where training goes on, and which settings have no effect."""
@@ -311,6 +304,7 @@ class Job:
             "curriculum": self.config.curriculum and self.config.curriculum.model_dump(mode="json"),
             "shared_prompt": layout.shared,
             "layout_reason": layout.reason,
+            "encoder_decoder": bool(layout.starts),
             "prompt": self.split.mix.prompt,
             "format": self.split.mix.format,
             "mix": self.split.mix.model_dump(mode="json"),
