@@ -13,9 +13,9 @@ LAYERS = [
      "students.losses", "evaluation.statistics", "evaluation.golds", "evaluation.rows", "evaluation.tables"},
     {"run", "sandbox.*", "teachers.*", "miniature.*", "rationales.second_opinion", "rationales.second_opinion_worker",
      "evaluation.datasets", "evaluation.sources"},
-    {"rationales.sampling", "rationales.asking", "rationales.resuming", "rationales.running",
+    {"rationales.sampling", "rationales.asking", "rationales.planning", "rationales.resuming", "rationales.running",
      "rationales.verification", "students.*", "evaluation.grading", "evaluation.scoring", "verdicts"},
-    {"arms", "preflight", "pipeline", "evaluation.*", "commands.*", "cli", "__main__", "__init__"},
+    {"arms", "preflight", "purchases", "pipeline", "evaluation.*", "commands.*", "cli", "__main__", "__init__"},
 ]  # fmt: skip
 """From the foundation to the surface; a pattern `folder.*` covers what no earlier or exact name does."""
 EXEMPT = {("__init__", "run")}

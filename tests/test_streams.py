@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from potstill.streams import Stream, collect, map_concurrent, map_ordered, stream
+from potstill.streams import Stream, collect, map_concurrent, map_ordered, merged, stream
 
 
 async def test_map_concurrent_yields_every_result_with_a_bounded_number_in_flight():
@@ -167,3 +167,40 @@ def test_an_interrupt_of_a_plain_loop_cancels_what_the_source_waits_for():
     with pytest.raises(KeyboardInterrupt):
         next(items)
     assert ended == ["cancelled"]
+
+
+async def test_merged_yields_everything_of_every_stream_as_it_comes():
+    """A slow stream holds no other one up; an empty one is no end."""
+
+    async def numbers(count, pause, start):
+        for number in range(count):
+            await asyncio.sleep(pause)
+            yield start + number
+
+    found = await collect(merged([numbers(2, 0.05, 0), numbers(20, 0, 10), numbers(0, 0, 0)]))
+    assert sorted(found) == [0, 1, *range(10, 30)]
+    assert found[-1] == 1
+
+
+async def test_an_error_in_one_merged_stream_ends_all():
+    """What runs is cancelled, and every stream is closed."""
+    closed = []
+
+    async def endless(name):
+        try:
+            while True:
+                await asyncio.sleep(0)
+                yield name
+        finally:
+            closed.append(name)
+
+    async def failing():
+        await asyncio.sleep(0.01)
+        message = "broken"
+        raise ValueError(message)
+        yield
+
+    with pytest.raises(ValueError, match="broken"):
+        async for _ in merged([endless("a"), failing(), endless("b")]):
+            pass
+    assert sorted(closed) == ["a", "b"]

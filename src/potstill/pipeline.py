@@ -11,9 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +19,9 @@ from potstill.arms import arms_of, require_means, run_arms
 from potstill.ensembles import Members, assemble
 from potstill.errors import ConfigError
 from potstill.messages import say
-from potstill.preflight import (
-    require_endpoint,
-    require_sound_arms,
-    require_sound_asking,
-    require_splits,
-    require_teacher,
-)
+from potstill.preflight import require_endpoint, require_sound_arms, require_sound_asking, require_splits
+from potstill.purchases import Scored, buy, buy_all, greedy, plan_purchases, scored_teachers
 from potstill.recipe.reading import dump_recipe, load_recipe
-from potstill.recipe.teachers import SampleConfig
 from potstill.recipe.whole import Recipe
 from potstill.records import Comparison, Problem, Rationale, Score, content_id, to_dict
 from potstill.run import Run, chain
@@ -72,85 +64,7 @@ def run_recipe(
 
 def plan_recipe(recipe: Recipe) -> list[dict[str, Any]]:
     """Return what each buying stage would request, in requests, tokens and money, without sending anything."""
-    from potstill.evaluation.datasets import load_splits
-    from potstill.miniature.embedded import known_as, ledger_name
-    from potstill.rationales.sampling import plan
-
-    teacher = known_as(require_teacher(recipe))
-    known: dict[str, Any] = {"seed": recipe.seed, "ledger": recipe.ledger, "endpoint": ledger_name(teacher)}
-    require_sound_asking(recipe)
-    if find_spec("torch") is not None and find_spec("transformers") is not None:
-        require_sound_arms(arms_of(recipe, fingerprints(recipe)), is_plan=True)
-    splits = load_splits(recipe.problems, seed=recipe.seed)
-    named = {"sample.splits": recipe.sample.splits, "evaluate.splits": recipe.evaluate.splits}
-    require_splits(named, [name for name, members in splits.items() if members])
-    problems = [p for name in recipe.sample.splits for p in splits.get(name, [])]
-    rows = [{"stage": "sample", **plan(problems, recipe.sample, teacher, **known)}]
-    if recipe.evaluate.teacher and teacher.replay is None:
-        tested = [p for name in recipe.evaluate.splits for p in splits.get(name, [])]
-        greedy = recipe.sample.model_copy(update={"n": 1, "temperature": 0.0})
-        rows.append({"stage": "evaluate", **plan(tested, greedy, teacher, **known)})
-    return rows
-
-
-async def buy(
-    recipe: Recipe, problems: list[Problem], config: SampleConfig, out: Path, *, run: str, stage: str = "sample",
-    counts: Mapping[tuple[str, str], int] | None = None,
-) -> Mapping[str, Any]:  # fmt: skip
-    """Sample from the recipe's teacher into a file, through the ledger, and return the counts.
-
-    Args:
-        run: What the budget is counted over, also across resumptions: the run directory, or the file written.
-    """
-    from potstill.miniature.embedded import reachable
-    from potstill.rationales.sampling import sample_to_file
-    from potstill.teachers.ledger import Ledger, default_ledger_path
-
-    async with AsyncExitStack() as stack:
-        teacher, endpoint = await stack.enter_async_context(reachable(require_teacher(recipe)))
-        path = recipe.ledger or default_ledger_path()
-        ledger = stack.enter_context(Ledger(path)) if teacher.replay is None else None
-        return await sample_to_file(
-            problems,
-            teacher,
-            config,
-            out,
-            ledger=ledger,
-            budget=recipe.budget,
-            seed=recipe.seed,
-            endpoint=endpoint,
-            run=run,
-            stage=stage,
-            counts=counts,
-        )
-
-
-def buy_all(recipe: Recipe, problems: list[Problem], out: Path, *, run: str) -> Mapping[str, Any]:
-    """Sample as `sample` says, in one stage or, with `budget_by`, in two; return the counts."""
-    if recipe.sample.budget_by == "pass_rate":
-        return _buy_by_pass_rate(recipe, problems, out, run=run)
-    return asyncio.run(buy(recipe, problems, recipe.sample, out, run=run))
-
-
-def _buy_by_pass_rate(recipe: Recipe, problems: list[Problem], out: Path, *, run: str) -> dict[str, Any]:
-    """Sample in two stages, the second one where the first was right sometimes; see `potstill.rationales.budgeting`.
-
-    Resumes: the plan depends on the first stage's rows alone, which a second call finds as they are.
-    """
-    from potstill.files import read_records
-    from potstill.rationales.budgeting import pass_counts, second_stage
-    from potstill.rationales.verification import verify
-
-    config = recipe.sample
-    first = config.model_copy(update={"n": config.n_first, "budget_by": "none"})
-    asyncio.run(buy(recipe, problems, first, out, run=run))
-    ids = {p.id for p in problems}
-    rows = [r for r in read_records(out, Rationale) if r.index < config.n_first and r.problem_id in ids]
-    passes = pass_counts(verify(rows, problems, recipe.verify, sandbox=recipe.sandbox))
-    counts = second_stage(passes, n=config.n, n_first=config.n_first, n_most=config.n_most or 4 * config.n)
-    grown = sum(count > config.n_first for count in counts.values())
-    say("sample", f"{grown} of {len(counts)} were right sometimes and get {sum(counts.values())} rationales in all")
-    return {**asyncio.run(buy(recipe, problems, config, out, run=run, counts=counts)), "second_stage": grown}
+    return plan_purchases(recipe, arms_of(recipe, fingerprints(recipe)))
 
 
 class Pipeline:
@@ -283,29 +197,23 @@ class Pipeline:
     def infer(self) -> None:
         """Mix, train and infer every arm; ask the teacher the same problems."""
         run_arms(self.files, self.recipe, self.arms, until="infer")
-        teacher = self.recipe.teachers[0] if self.recipe.teachers else None
-        if not self.recipe.evaluate.teacher or teacher is None:
-            return
-        if teacher.replay is not None:
-            say("teacher", "recorded rationales cannot answer new problems; the teacher is not scored")
-            return
-        stage, mark = "predictions/teacher", self.marks["predictions/teacher"]
+        if self.recipe.evaluate.teacher:
+            for asked in scored_teachers(self.recipe):
+                self.ask_teacher(asked)
+
+    def ask_teacher(self, asked: Scored) -> None:
+        """Ask a teacher the evaluation problems, once and greedily, and verify what it says."""
+        stage, mark = asked.stage, self.marks[asked.stage]
         if self.files.is_done(stage, mark):
             return
-        self.files.begin(stage, mark, ["predictions/teacher.jsonl", "verdicts/teacher.jsonl"])
+        predictions, verdicts = f"predictions/{asked.job}.jsonl", f"verdicts/{asked.job}.jsonl"
+        self.files.begin(stage, mark, [predictions, verdicts])
         tested = [p for p in self.problems.values() if p.split in self.recipe.evaluate.splits]
-        greedy = self.recipe.sample.model_copy(update={"n": 1, "temperature": 0.0})
+        out, teachers = self.files.path(predictions), [asked.teacher]
         counts = asyncio.run(
-            buy(
-                self.recipe,
-                tested,
-                greedy,
-                self.files.path("predictions/teacher.jsonl"),
-                run=self.label,
-                stage="teacher",
-            )
+            buy(self.recipe, tested, greedy(self.recipe), out, run=self.label, stage="teacher", teachers=teachers)
         )
-        verify_file(self.files, self.recipe, "predictions/teacher.jsonl", "verdicts/teacher.jsonl", self.problems)
+        verify_file(self.files, self.recipe, predictions, verdicts, self.problems)
         self.files.finish(stage, mark, counts)
 
     def evaluate(self) -> None:
@@ -318,8 +226,9 @@ class Pipeline:
         self.files.begin("evaluate", mark, ["scores.json"])
         tested = [p for p in self.problems.values() if p.split in self.recipe.evaluate.splits]
         predictions: dict[str, tuple[str, int | None]] = {arm.job: (arm.name, arm.seed) for arm in self.arms}
-        if self.files.path("predictions/teacher.jsonl").exists():
-            predictions["teacher"] = ("teacher", None)
+        for asked in scored_teachers(self.recipe, tells=False):
+            if self.files.path(f"predictions/{asked.job}.jsonl").exists():
+                predictions[asked.job] = (asked.system, None)
         systems: dict[str, dict[int | None, list[Rationale]]] = {}
         for job, (name, seed) in predictions.items():
             systems.setdefault(name, {})[seed] = read_verified(
@@ -373,6 +282,10 @@ def fingerprints(recipe: Recipe) -> dict[str, str]:
         ]
     )
     splits = list(recipe.evaluate.splits)
-    marks["predictions/teacher"] = content_id(marks["problems"], teachers, {**sample, "n": 1}, splits, marks["verify"])
-    marks["evaluate"] = content_id(recipe.evaluate.model_dump(mode="json"), recipe.task, marks["predictions/teacher"])
+    asked_as = {**sample, "n": 1}
+    for asked in scored_teachers(recipe, tells=False):
+        table = asked.teacher.model_dump(mode="json", exclude={*UNCHANGING, "weight"})
+        marks[asked.stage] = content_id(marks["problems"], [table], asked_as, splits, marks["verify"])
+    answered = [mark for name, mark in marks.items() if name.startswith("predictions/")]
+    marks["evaluate"] = content_id(recipe.evaluate.model_dump(mode="json"), recipe.task, answered)
     return marks

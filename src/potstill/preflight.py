@@ -18,16 +18,16 @@ from potstill.recipe.teachers import TeacherConfig
 from potstill.recipe.whole import Recipe
 
 
-def require_teacher(recipe: Recipe) -> TeacherConfig:
-    """Return the recipe's teacher, or raise `ConfigError`."""
+def require_teachers(recipe: Recipe) -> tuple[TeacherConfig, ...]:
+    """Return the recipe's teachers, or raise `ConfigError` where there is none."""
     if not recipe.teachers:
         message = "teachers: none given; give base_url and model of an endpoint, or replay: FILE"
         raise ConfigError(message)
-    return recipe.teachers[0]
+    return recipe.teachers
 
 
 def require_sound_asking(recipe: Recipe) -> None:
-    """Raise unless the teacher's table, its price, the template and the demonstrations fit together.
+    """Raise unless the teachers' tables, their prices, the template and the demonstrations fit together.
 
     Raises:
         ConfigError, DataError: As `require_price` and `load_asking` say.
@@ -35,21 +35,23 @@ def require_sound_asking(recipe: Recipe) -> None:
     from potstill.rationales.asking import load_asking
     from potstill.teachers.base import require_price
 
-    teacher = require_teacher(recipe)
-    require_price(teacher, recipe.budget)
-    if teacher.base_url is not None and teacher.base_url != MINIATURE and not teacher.model:
-        message = "teachers.model: this key is required; name the model that the endpoint is to be asked for"
-        raise ConfigError(message)
-    load_asking(teacher, recipe.sample, seed=recipe.seed)
+    teachers = require_teachers(recipe)
+    for number, teacher in enumerate(teachers):
+        where = "teachers" if len(teachers) == 1 else f"teachers.{number}"
+        require_price(teacher, recipe.budget)
+        if teacher.base_url is not None and teacher.base_url != MINIATURE and not teacher.model:
+            message = f"{where}.model: this key is required; name the model that the endpoint is to be asked for"
+            raise ConfigError(message)
+        load_asking(teacher, recipe.sample, seed=recipe.seed)
 
 
 def require_endpoint(recipe: Recipe) -> None:
-    """Raise `ConfigError` unless the teacher's address, key, proxy and certificates can be used; nothing is sent."""
+    """Raise `ConfigError` unless the teachers' addresses, keys, proxies and certificates can be used; sends nothing."""
     from potstill.teachers.openai import OpenAIEndpoint
 
-    teacher = require_teacher(recipe)
-    if teacher.replay is None and teacher.base_url != MINIATURE:
-        OpenAIEndpoint(teacher.resolved())
+    for teacher in require_teachers(recipe):
+        if teacher.replay is None and teacher.base_url != MINIATURE:
+            OpenAIEndpoint(teacher.resolved())
 
 
 NEEDS_DEVICE = ("bf16", "fp16", "tf32", "bf16_full_eval", "fp16_full_eval")

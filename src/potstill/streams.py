@@ -10,7 +10,16 @@ import asyncio
 import queue
 import threading
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from contextlib import aclosing, suppress
 from typing import Generic, TypeVar
 
@@ -69,6 +78,37 @@ async def map_ordered(fn: Callable[[T], Awaitable[U]], items: Iterable[T], limit
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+
+
+async def merged(sources: Sequence[AsyncIterator[T]]) -> AsyncIterator[T]:
+    """Yield from several streams whatever comes first, until all have ended.
+
+    Leaving early, or an exception of one of them, cancels and closes all.
+    """
+    waiting = {asyncio.ensure_future(_next(source)): source for source in sources}
+    try:
+        while waiting:
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                source = waiting.pop(task)
+                for item in task.result():
+                    waiting[asyncio.ensure_future(_next(source))] = source
+                    yield item
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        for source in sources:
+            if isinstance(source, AsyncGenerator):
+                await source.aclose()
+
+
+async def _next(source: AsyncIterator[T]) -> list[T]:
+    """Return the next item of a stream in a list; an empty one at its end."""
+    try:
+        return [await anext(source)]
+    except StopAsyncIteration:
+        return []
 
 
 class _Tasks(Generic[U]):

@@ -9,7 +9,7 @@ import pytest
 
 from potstill.errors import ConfigError, DataError
 from potstill.files import read_records, write_records
-from potstill.rationales.resuming import keep_current, locked
+from potstill.rationales.resuming import Today, keep_current, locked
 from potstill.records import Rationale
 
 ROW = Rationale(
@@ -21,7 +21,7 @@ def keep(path, rows, *, key="k1", cap=64, retry_failed=False):
     """Write rows, resume, and return (what was found, rows left, rows set aside)."""
     write_records(path, rows)
     found = keep_current(
-        path, lambda row: row[0].startswith("p") and row[2] < 3, lambda *_: (key, cap), retry_failed=retry_failed
+        path, lambda row: row[0].startswith("p") and row[2] < 3, lambda _: Today(key, cap), retry_failed=retry_failed
     )
     aside = path.with_name("out.superseded.jsonl")
     read = [list(read_records(file, Rationale)) if file.exists() else [] for file in (path, aside)]
@@ -35,7 +35,7 @@ def out(tmp_path):
 
 def test_a_file_that_is_not_there_holds_nothing(out):
     """And is not made."""
-    assert keep_current(out, lambda key: True, lambda *_: (None, None)).done == set()
+    assert keep_current(out, lambda key: True, lambda _: Today(None)).done == set()
     assert not out.exists()
 
 
@@ -47,7 +47,7 @@ def test_current_rows_stay_as_they_are(out):
     assert found.done == {("p0", "cot", 0), ("p0", "cot", 1)}
     assert (found.failed, dict(found.finishes)) == (1, {"stop": 1, "refused": 1})
     inode = out.stat().st_ino
-    keep_current(out, lambda key: True, lambda *_: ("k1", 64))
+    keep_current(out, lambda key: True, lambda _: Today("k1", 64))
     assert out.stat().st_ino == inode
 
 
@@ -105,7 +105,7 @@ def test_a_torn_last_line_is_cut_off(out):
     write_records(out, [ROW])
     with out.open("a") as file:
         file.write('{"problem_id": "p0", "ki')
-    assert keep_current(out, lambda key: True, lambda *_: ("k1", 64)).done == {("p0", "cot", 0)}
+    assert keep_current(out, lambda key: True, lambda _: Today("k1", 64)).done == {("p0", "cot", 0)}
     assert out.read_text().endswith("}\n")
 
 
@@ -114,7 +114,7 @@ def test_a_file_of_something_else_is_refused_and_left_alone(out, line):
     """Nobody's data is overwritten."""
     out.write_text(line + "\n")
     with pytest.raises(DataError, match=r"out.jsonl:1"):
-        keep_current(out, lambda key: True, lambda *_: ("k1", 64))
+        keep_current(out, lambda key: True, lambda _: Today("k1", 64))
     assert out.read_text() == line + "\n"
 
 

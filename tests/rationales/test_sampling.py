@@ -16,8 +16,8 @@ import pytest
 
 from potstill.errors import BudgetError, ConfigError, DataError, RefusedError, TeacherError, TooManyFailures
 from potstill.files import read_records, write_records
-from potstill.rationales.sampling import plan, sample, sample_to_file
-from potstill.recipe.teachers import BudgetConfig, PriceConfig, SampleConfig, TeacherConfig
+from potstill.rationales.sampling import sample, sample_to_file
+from potstill.recipe.teachers import BudgetConfig, SampleConfig, TeacherConfig
 from potstill.records import Problem, Rationale
 from potstill.streams import collect
 from potstill.teachers.base import Completion
@@ -300,7 +300,7 @@ def test_a_budget_stops_and_resumes(teacher_server, tmp_path):
 
 
 def test_a_kill_loses_nothing_and_buys_at_most_what_was_in_flight_twice(teacher_server, tmp_path):
-    """SIGKILL of the process group at two moments, then a run to the end; the server's books are the witness."""
+    """SIGKILL of the group at two moments, then a run to the end; two teachers; the server's books are the witness."""
     server, out = teacher_server(latency=0.02), tmp_path / "out.jsonl"
     script = textwrap.dedent(
         """
@@ -312,11 +312,12 @@ def test_a_kill_loses_nothing_and_buys_at_most_what_was_in_flight_twice(teacher_
         from potstill.teachers.ledger import Ledger
         url, folder = sys.argv[1], Path(sys.argv[2])
         problems = [Problem(id=f"p{i}", question=f"What is {i}?") for i in range(200)]
-        teacher = TeacherConfig(base_url=url, model="m", api_key_env=None, seed=7, max_concurrency=8)
+        each = {"base_url": url, "api_key_env": None, "seed": 7, "max_concurrency": 4}
+        teachers = [(TeacherConfig(model=name, weight=weight, **each), None) for name, weight in (("a", 2), ("b", 1))]
         config = SampleConfig(n=2, template="zero_shot")
         async def run():
             with Ledger(folder / "ledger.db") as ledger:
-                await sample_to_file(problems, teacher, config, folder / "out.jsonl", ledger=ledger)
+                await sample_to_file(problems, teachers, config, folder / "out.jsonl", ledger=ledger)
         asyncio.run(run())
         """
     )
@@ -382,24 +383,6 @@ def test_a_kind_that_the_template_lacks_is_said_before_anything_is_written(tmp_p
     assert not out.parent.exists()
 
 
-def test_a_plan_says_what_will_be_bought(teacher_server, tmp_path):
-    """Requests as they are then sent; what the ledger holds is free; money only with a price."""
-    server, out = teacher_server(), tmp_path / "out.jsonl"
-    teacher = teacher_of(server, n=2, max_tokens=100, price=PriceConfig(input=1.0, output=2.0))
-    ledger = tmp_path / "ledger.db"
-    before = plan(PROBLEMS, ZERO_SHOT, teacher, ledger=ledger)
-    assert not ledger.exists()
-    into(out, teacher, ledger=ledger)
-    assert (before["rationales"], before["in_ledger"], before["requests"]) == (60, 0, 40)
-    assert before["requests"] == server.stats()["requests"]
-    assert before["max_completion_tokens"] == 6_000
-    assert before["max_money"] == round((before["prompt_tokens"] + 2 * 6_000) / 1e6, 4)
-    after = plan(PROBLEMS, ZERO_SHOT.model_copy(update={"n": 4}), teacher, ledger=ledger)
-    assert (after["in_ledger"], after["requests"]) == (60, 20)
-    free = plan(PROBLEMS, ZERO_SHOT, teacher.model_copy(update={"price": None}), ledger=ledger)
-    assert (free["requests"], free["max_money"]) == (0, None)
-
-
 def test_two_problems_with_one_id_are_refused_before_anything_is_sent(teacher_server, tmp_path):
     """One line per (problem, index) could not hold."""
     server = teacher_server()
@@ -446,3 +429,83 @@ def test_the_embedded_teacher_answers_in_the_form_that_is_asked_for(teacher_serv
     server = teacher_server(canned=0)
     _, rows = into(tmp_path / "out.jsonl", teacher_of(server), SampleConfig(n=1))
     assert {row.text for row in rows} == {teacher.UNREAD}
+
+
+def several(server, *weights, **changes):
+    """Teachers a, b, … of these weights on one server, each with a seed of its own."""
+    return [
+        (teacher_of(server, model=name, weight=weight, seed=at, **changes), None)
+        for at, (name, weight) in enumerate(zip("abcd", weights, strict=False))
+    ]
+
+
+def test_several_teachers_share_each_problems_samples_by_weight(teacher_server, tmp_path):
+    """One line per index, each with its author; no text twice; the counts tell the teachers apart."""
+    server, out = teacher_server(), tmp_path / "out.jsonl"
+    counts, rows = into(out, several(server, 2, 1))
+    assert keys(rows) == planned()
+    assert Counter(row.author for row in rows) == {"a": 40, "b": 20}
+    assert len({(row.request, row.meta["draw"]) for row in rows}) == 60
+    bought = {name: (own["requests"], own["completion_tokens"]) for name, own in counts["teachers"].items()}
+    assert bought["a"][0] == 40 and bought["b"][0] == 20
+    assert sum(tokens for _, tokens in bought.values()) == counts["completion_tokens"]
+    again, same = into(out, several(server, 2, 1))
+    assert (again["requests"], [row.id for row in same]) == (0, [row.id for row in rows])
+
+
+def test_another_weight_buys_only_what_nobody_has_bought(teacher_server, tmp_path):
+    """In the ledger a sample is a teacher's own: what a smaller share leaves over waits there for a larger one."""
+    server, out = teacher_server(), tmp_path / "out.jsonl"
+    into(out, several(server, 2, 1))
+    counts, rows = into(out, several(server, 1, 2))
+    assert Counter(row.author for row in rows) == {"a": 20, "b": 40}
+    assert (keys(rows), counts["requests"]) == (planned(), 20)
+    assert len({(row.request, row.meta["draw"]) for row in rows}) == 60
+    assert into(out, several(server, 2, 1))[0]["requests"] == 0
+    alone, rows = into(out, several(server, 2)[0][0])
+    assert (alone["requests"], keys(rows)) == (20, planned())
+    assert len({(row.request, row.meta.get("draw", row.index)) for row in rows}) == 60
+    assert server.stats()["dup_requests"] == 0
+
+
+def test_teachers_share_one_budget(teacher_server, tmp_path):
+    """What one spends the other cannot."""
+    server = teacher_server()
+    with pytest.raises(BudgetError, match="of 1000 used"):
+        into(tmp_path / "out.jsonl", several(server, 1, 1, max_tokens=60), budget=BudgetConfig(tokens=1000), run="r")
+    assert server.stats()["billed_tokens"] <= 1000
+
+
+def test_a_teacher_that_fails_takes_no_one_elses_rows(teacher_server, tmp_path):
+    """Its own rows say why; the failure budget is that of all rows together."""
+    good, bad = teacher_server(), teacher_server(p_500=1.0)
+    teachers = [
+        (teacher_of(good, model="good", weight=3), None),
+        (teacher_of(bad, model="bad", max_retries=0), None),
+    ]
+    counts, rows = into(tmp_path / "out.jsonl", teachers, ZERO_SHOT.model_copy(update={"max_failed_frac": 0.3}))
+    assert keys(rows) == planned()
+    assert {(row.author, row.finish) for row in rows} == {("good", "stop"), ("bad", "error")}
+    assert counts["failed"] == Counter(row.author for row in rows)["bad"] == 15
+
+
+def test_recorded_authors_are_pooled_by_weight(tmp_path):
+    """The same file once for each author; rows of another weight are set aside, not mistaken for today's."""
+    recorded = [
+        Rationale(id=f"{p.id}-{name}-{i}", problem_id=p.id, kind="cot", text=f"{name}{i}", index=i, author=name)
+        for p in PROBLEMS
+        for name in "xy"
+        for i in range(3)
+    ]
+    write_records(tmp_path / "recorded.jsonl", recorded)
+    out = tmp_path / "out.jsonl"
+    for weights in ((1, 1), (2, 1), (1, 1)):
+        pooled = [
+            (TeacherConfig(replay=str(tmp_path / "recorded.jsonl"), model=name, weight=weight), None)
+            for name, weight in zip("xy", weights, strict=True)
+        ]
+        asyncio.run(sample_to_file(PROBLEMS, pooled, ZERO_SHOT, out, ledger=None))
+        rows = list(read_records(out, Rationale))
+        assert keys(rows) == planned()
+        assert Counter(row.author for row in rows)["x"] == 60 * weights[0] / sum(weights)
+        assert len({(row.problem_id, row.text) for row in rows}) == 60

@@ -130,3 +130,21 @@ def test_a_recipe_file_that_is_missing_is_said(tmp_path):
     """The path is in the message."""
     with pytest.raises(ConfigError, match=r"nothing\.yaml: cannot be read"):
         load_recipe(tmp_path / "nothing.yaml")
+
+
+@pytest.mark.parametrize(
+    ("teachers", "message"),
+    [
+        ("[{base_url: u, model: a, weight: 0}, {base_url: u, model: b, weight: 0}]", "every weight is 0"),
+        ("[{base_url: u, model: a, weight: -1}, {base_url: u, model: b}]", "teachers.0.weight.*got -1"),
+        ("[{base_url: u, model: a}, {base_url: v, model: a}]", "is called 'a' too; .* with teachers.1.name"),
+        ("[{base_url: u, model: a}, {base_url: v, model: scotd}]", "is called 'scotd' too"),
+    ],
+)
+def test_teachers_that_cannot_share_are_refused_in_one_message(teachers, message):
+    """Weights that ask nobody, and names that would be one row in the scores."""
+    with pytest.raises(ConfigError, match=message):
+        parse_recipe(f"problems: {{source: a.jsonl}}\nteachers: {teachers}\n")
+    named = "[{base_url: u, model: a, name: here}, {base_url: v, model: a, weight: 0}]"
+    recipe = parse_recipe(f"problems: {{source: a.jsonl}}\nteachers: {named}\n")
+    assert [teacher.author for teacher in recipe.teachers] == ["here", "a"]

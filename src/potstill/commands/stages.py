@@ -96,13 +96,11 @@ def sample(options: argparse.Namespace) -> int:
     out = Path() if options.dry_run else Path(_required(options, "out"))
     problems = _problems(options, recipe)
     if options.dry_run:
-        from potstill.preflight import require_teacher
-        from potstill.rationales.sampling import plan
+        from potstill.purchases import plan_sample
 
-        row = plan(problems, recipe.sample, require_teacher(recipe), seed=recipe.seed, ledger=recipe.ledger)
-        print_plan([{"stage": "sample", **row}], as_json=options.json)
+        print_plan(plan_sample(recipe, problems), as_json=options.json)
         return 0
-    from potstill.pipeline import buy_all
+    from potstill.purchases import buy_all
 
     counts = buy_all(recipe, problems, out, run=str(out.resolve()))
     _print_counts("sample", counts, options)

@@ -5,10 +5,12 @@ Pure but for the template and demonstration files that `load_asking` reads; `pot
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from potstill.errors import PotstillError, TooManyFailures, shorten
+from potstill.rationales.dividing import Division
 from potstill.rationales.prompts import Demonstration, Template, build_request, load_demonstrations, load_template
 from potstill.rationales.resuming import Key
 from potstill.recipe.teachers import SampleConfig, TeacherConfig
@@ -17,6 +19,20 @@ from potstill.teachers.base import FAILURES, Request
 
 HOPELESS_ROWS, HOPELESS_PROBLEMS = 100, 20
 """Sampling stops early only after so many failed rows, of so many problems; see `Tally`."""
+
+
+Addressed = tuple[TeacherConfig, str | None]
+"""A teacher and its name in the ledger's keys, where its address changes from run to run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One sample that a teacher writes."""
+
+    index: int
+    """Its place among all samples of the problem and kind, whoever writes them."""
+    draw: int
+    """Its place among this teacher's own: what it is asked for, and kept under in the ledger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +48,19 @@ class Asking:
     """With recorded rationales: how many there are for (problem id, kind)."""
     counts: Mapping[tuple[str, str], int] | None = None
     """(problem id, kind) -> how many, where a plan says otherwise than n."""
+    share: Callable[[str, str, int], Sequence[int]] | None = None
+    """Of several teachers: (problem id, kind, how many in all) -> the indices that this one writes."""
 
-    def count(self, problem: Problem, kind: str) -> int:
-        """Return how many rationales a problem gets: n, what a plan says, or as many of them as are recorded."""
-        if self.counts is not None:
-            return self.counts.get((problem.id, kind), self.config.n)
-        return self.config.n if self.recorded is None else min(self.config.n, self.recorded(problem.id, kind))
+    def slots(self, problem: Problem, kind: str) -> list[Slot]:
+        """Return the samples of a problem that this teacher writes; of recorded ones as many as there are."""
+        count = self.config.n if self.counts is None else self.counts.get((problem.id, kind), self.config.n)
+        mine = range(count) if self.share is None else self.share(problem.id, kind, count)
+        found = [Slot(index, draw) for draw, index in enumerate(mine)]
+        return found if self.recorded is None else found[: self.recorded(problem.id, kind)]
 
     def total(self, problems: Iterable[Problem]) -> int:
-        """Return how many rationales all problems get."""
-        return sum(self.count(problem, kind) for problem in problems for kind in self.config.kinds)
+        """Return how many rationales of all problems this teacher writes."""
+        return sum(len(self.slots(problem, kind)) for problem in problems for kind in self.config.kinds)
 
     def request(self, problem: Problem, kind: str) -> Request:
         """Return the request for one problem; for recorded rationales only what identifies them."""
@@ -59,7 +78,17 @@ class Job:
 
     problem: Problem
     kind: str
-    indices: tuple[int, ...]
+    slots: tuple[Slot, ...]
+
+    @property
+    def indices(self) -> tuple[int, ...]:
+        """The places of its samples among all of the problem and kind."""
+        return tuple(slot.index for slot in self.slots)
+
+    @property
+    def draws(self) -> tuple[int, ...]:
+        """Which of its completions the teacher is asked for."""
+        return tuple(slot.draw for slot in self.slots)
 
 
 def load_asking(teacher_config: TeacherConfig, config: SampleConfig, *, seed: int = 0) -> Asking:
@@ -76,14 +105,39 @@ def load_asking(teacher_config: TeacherConfig, config: SampleConfig, *, seed: in
     return Asking(teacher_config, config, template, tuple(demonstrations), seed)
 
 
+def askings(
+    problems: Iterable[Problem],
+    teachers: Sequence[Addressed],
+    config: SampleConfig,
+    *,
+    seed: int = 0,
+    counts: Mapping[tuple[str, str], int] | None = None,
+) -> list[tuple[Asking, str | None]]:
+    """Return what each teacher is asked, with its name in keys; of several, those whose weight is above 0.
+
+    Raises:
+        ConfigError, DataError: As `load_asking` says.
+    """
+    found = [(replace(load_asking(one, config, seed=seed), counts=counts), endpoint) for one, endpoint in teachers]
+    if len(found) == 1:
+        return found
+    division = Division(problems, [one.weight for one, _ in teachers], seed=seed)
+    shares = [partial(division.indices, number) for number in range(len(found))]
+    return [
+        (replace(asking, share=share), endpoint)
+        for (asking, endpoint), share in zip(found, shares, strict=True)
+        if asking.teacher_config.weight > 0
+    ]
+
+
 def jobs(problems: Iterable[Problem], asking: Asking, done: Container[Key], tally: Tally) -> Iterator[Job]:
-    """Yield the calls that are to be made, `teacher.n` missing indices at a time, until the tally says stop."""
+    """Yield the calls that are to be made, `teacher.n` missing samples at a time, until the tally says stop."""
     size = asking.teacher_config.n
     for problem in problems:
         for kind in asking.config.kinds:
-            count = asking.count(problem, kind)
-            missing = [i for i in range(count) if (problem.id, kind, i) not in done]
-            tally.rows_before += count - len(missing)
+            slots = asking.slots(problem, kind)
+            missing = [slot for slot in slots if (problem.id, kind, slot.index) not in done]
+            tally.rows_before += len(slots) - len(missing)
             for start in range(0, len(missing), size):
                 if tally.stopped_by is not None:
                     return

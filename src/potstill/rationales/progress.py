@@ -40,7 +40,7 @@ class Progress:
         *,
         done: int = 0,
         stage: str = "sample",
-        meter: Meter | None = None,
+        meter: Meter | Callable[[], Meter] | None = None,
         has_price: bool = False,
         quiet: bool | None = None,
         out: TextIO | None = None,
@@ -115,7 +115,7 @@ class Progress:
 
     def describe(self) -> str:
         """Return rate, in flight, cost, failures and time left as one line."""
-        meter, rate = self.meter, self.rate
+        meter, rate = self.meter() if callable(self.meter) else self.meter, self.rate
         parts = [f"{rate:,.1f}/s" if rate < 100 else f"{rate:,.0f}/s", f"{meter.in_flight} in flight"]
         if meter.from_ledger:
             parts.append(f"{meter.from_ledger:,} from the ledger")

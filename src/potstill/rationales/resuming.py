@@ -24,8 +24,20 @@ from potstill.teachers.base import FAILURES
 
 Key = tuple[str, str, int]
 """(problem id, kind, index)."""
-Today = tuple[str | None, int | None]
-"""A request's key and its cap in tokens; `None` for the key: any request will do (recorded rationales)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Today:
+    """What would be asked for in the place of a line."""
+
+    request: str | None
+    """The request's key; `None`: recorded rationales, for which nothing is sent."""
+    cap: int | None = None
+    """In tokens."""
+    draw: int | None = None
+    """Which of its teacher's samples it is; `None`: that of its index."""
+    teacher: str | None = None
+    """Which of several teachers writes it; `None`: there is one."""
 
 
 @dataclass(slots=True)
@@ -39,13 +51,13 @@ class Found:
 
 
 def keep_current(
-    path: Path, wanted: Callable[[Key], bool], today: Callable[[str, str], Today], *, retry_failed: bool = False
+    path: Path, wanted: Callable[[Key], bool], today: Callable[[Key], Today], *, retry_failed: bool = False
 ) -> Found:
     """Leave in a file what is still good, and return what that is.
 
     Args:
         wanted: Whether a row is part of the present plan; other rows stay and are not counted.
-        today: (problem id, kind) -> the request that would be sent.
+        today: The request that would be sent for a row.
         retry_failed: Drop rows that were refused or empty too, not only those that ended in an error.
 
     Raises:
@@ -118,7 +130,7 @@ def locked(path: Path) -> Iterator[Callable[[], None]]:
 
 
 def _needs_rewriting(
-    path: Path, wanted: Callable[[Key], bool], today: Callable[[str, str], Today], retry_failed: bool, found: Found
+    path: Path, wanted: Callable[[Key], bool], today: Callable[[Key], Today], retry_failed: bool, found: Found
 ) -> bool:
     return any(_place(row, wanted, today, retry_failed, found) != "keep" for _, row in _lines(path))
 
@@ -126,7 +138,7 @@ def _needs_rewriting(
 def _place(
     rationale: Rationale,
     wanted: Callable[[Key], bool],
-    today: Callable[[str, str], Today],
+    today: Callable[[Key], Today],
     retry_failed: bool,
     found: Found,
 ) -> str:
@@ -137,7 +149,7 @@ def _place(
     retried = FAILURES if retry_failed else ("error",)
     if key in found.done or rationale.finish in retried:
         return "drop"
-    if not _is_current(rationale, *today(rationale.problem_id, rationale.kind)):
+    if not _is_current(rationale, today(key)):
         return "aside"
     found.done.add(key)
     found.finishes[str(rationale.finish)] += 1
@@ -145,14 +157,18 @@ def _place(
     return "keep"
 
 
-def _is_current(rationale: Rationale, request: str | None, cap: int | None) -> bool:
-    if request is None:
-        return True
-    if rationale.request != request:
+def _is_current(rationale: Rationale, today: Today) -> bool:
+    """Whether a line holds that sample of that teacher, in answer to that request."""
+    draw = rationale.index if today.draw is None else today.draw
+    if rationale.meta.get("draw", rationale.index) != draw:
+        return False
+    if today.request is None:
+        return today.teacher is None or rationale.meta.get("teacher") == today.teacher
+    if rationale.request != today.request:
         return False
     if rationale.finish == "length":
-        return rationale.meta.get("max_tokens") == cap
-    return cap is None or rationale.usage.get("completion_tokens", 0) <= cap
+        return rationale.meta.get("max_tokens") == today.cap
+    return today.cap is None or rationale.usage.get("completion_tokens", 0) <= today.cap
 
 
 def _lines(path: Path) -> Iterator[tuple[bytes, Rationale]]:

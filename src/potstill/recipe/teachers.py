@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Sequence
+from pathlib import PurePath
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -30,6 +32,10 @@ class TeacherConfig(Table):
     base_url: str | None = None
     """For example https://api.openai.com/v1, or `miniature` for the embedded teacher on loopback."""
     model: str = ""
+    name: str | None = Field(default=None, min_length=1)
+    """Who its texts are said to be by, also in scores; `None`: the model. Several teachers need different names."""
+    weight: float = Field(default=1.0, ge=0)
+    """Its share of each problem's samples, of several teachers; 0: it is asked at evaluation only."""
     api_key_env: str | None = "OPENAI_API_KEY"
     """Environment variable that holds the key; the key itself is never written."""
     api: Literal["chat", "completions"] = "chat"
@@ -75,9 +81,40 @@ class TeacherConfig(Table):
                 raise ValueError(message)
         return self
 
+    @property
+    def author(self) -> str:
+        """Who its texts are said to be by; for recorded rationales without a name, the rows say so themselves."""
+        if self.name or self.model:
+            return self.name or self.model
+        files = (self.replay,) if isinstance(self.replay, str) else self.replay or ()
+        return "+".join(PurePath(file).name for file in files) or self.base_url or ""
+
     def resolved(self) -> TeacherConfig:
         """Return the teacher with every `${VAR}` filled in from the environment; only for use, never for writing."""
         return TeacherConfig.model_construct(**interpolated(dict(self), "teachers"))
+
+
+def require_distinct(teachers: Sequence[TeacherConfig], taken: Collection[str] = ()) -> None:
+    """Raise `ValueError` unless several teachers can be told apart and share the samples by weight.
+
+    Args:
+        taken: Names that mean something else in scores: the arms'.
+    """
+    if len(teachers) < 2:
+        return
+    if not any(teacher.weight for teacher in teachers):
+        message = "teachers: every weight is 0, so nobody would be asked; give at least one a weight above 0"
+        raise ValueError(message)
+    seen = {*taken, "teacher"}
+    for number, teacher in enumerate(teachers):
+        if teacher.author in seen:
+            what = "an arm, or another teacher," if taken else "another teacher"
+            message = (
+                f"teachers.{number}: {what} is called {teacher.author!r} too; give it a name of its own with "
+                f"teachers.{number}.name"
+            )
+            raise ValueError(message)
+        seen.add(teacher.author)
 
 
 class SampleConfig(Table):

@@ -15,7 +15,7 @@ from potstill.recipe.problems import ProblemsConfig
 from potstill.recipe.rationales import FilterConfig, SandboxConfig, VerifyConfig
 from potstill.recipe.students import InferConfig, MixConfig, StudentConfig, TrainConfig
 from potstill.recipe.table import Table
-from potstill.recipe.teachers import BudgetConfig, SampleConfig, TeacherConfig
+from potstill.recipe.teachers import BudgetConfig, SampleConfig, TeacherConfig, require_distinct
 from potstill.records import Kind
 
 
@@ -71,14 +71,6 @@ class Recipe(Table):
     def _one_or_many(cls, value: Any) -> Any:
         return (value,) if isinstance(value, Mapping) else value
 
-    @field_validator("teachers")
-    @classmethod
-    def _one_for_now(cls, value: tuple[TeacherConfig, ...]) -> tuple[TeacherConfig, ...]:
-        if len(value) > 1:
-            message = f"{len(value)} teachers given; this version samples from one"
-            raise ValueError(message)
-        return value
-
     @field_validator("arms", mode="before")
     @classmethod
     def _empty_arms(cls, value: Any) -> Any:
@@ -95,6 +87,11 @@ class Recipe(Table):
                 )
                 raise ValueError(message)
         return value
+
+    @model_validator(mode="after")
+    def _teachers_can_be_told_apart(self) -> Recipe:
+        require_distinct(self.teachers, taken=[*self.arms] or [self.method])
+        return self
 
     @model_validator(mode="after")
     def _ensembles_of_arms(self) -> Recipe:
@@ -133,7 +130,8 @@ class Recipe(Table):
             message = f"--only {method}: this recipe holds the arms of {', '.join(methods)}"
             raise ConfigError(message)
         arms = {name: arm for name, arm in self.arms.items() if name in mine}
-        pairs = tuple(pair for pair in self.evaluate.compare if set(pair) <= {*arms, "teacher"})
+        systems = {*arms, "teacher", *(teacher.author for teacher in self.teachers)}
+        pairs = tuple(pair for pair in self.evaluate.compare if set(pair) <= systems)
         return self.model_copy(update={"arms": arms, "evaluate": self.evaluate.model_copy(update={"compare": pairs})})
 
     def for_arm(self, name: str) -> Recipe:

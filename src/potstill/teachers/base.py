@@ -13,7 +13,7 @@ import hashlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
@@ -24,6 +24,7 @@ from potstill.records import canonical_json, child_seed
 if TYPE_CHECKING:
     from potstill.recipe.teachers import BudgetConfig, PriceConfig, TeacherConfig
     from potstill.teachers.ledger import Ledger
+    from potstill.teachers.pacing import Budget
 
 Message = Mapping[str, Any]
 """{"role": ..., "content": ...}"""
@@ -155,6 +156,10 @@ class Meter:
         """Tokens in and out."""
         return self.prompt_tokens + self.completion_tokens
 
+    def __add__(self, other: Meter) -> Meter:
+        """Return the counters of two teachers together."""
+        return Meter(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)})
+
 
 class Teacher(Protocol):
     """The boundary to models."""
@@ -183,7 +188,7 @@ async def open_teacher(
     config: TeacherConfig,
     *,
     ledger: Ledger | None,
-    budget: BudgetConfig | None = None,
+    budget: BudgetConfig | Budget | None = None,
     seed: int = 0,
     on_event: OnEvent | None = None,
     endpoint: str | None = None,
@@ -196,7 +201,7 @@ async def open_teacher(
     Args:
         config: An endpoint (`base_url`) or a file of recorded rationales (`replay`).
         ledger: Where completions are kept; `None` keeps nothing and buys everything anew.
-        budget: Hard limits, over everything that `run` has spent so far.
+        budget: Hard limits, over everything that `run` has spent so far; an open one is shared with other teachers.
         seed: Seeds the jitter of retries; texts are seeded by the request.
         on_event: Told of what the server does otherwise than asked, once each.
         endpoint: The endpoint's name in keys, where its address changes from run to run (the miniature's port).
@@ -208,9 +213,12 @@ async def open_teacher(
         ConfigError: The configuration cannot work: a malformed address, a missing certificate file.
         DataError: The recorded file cannot be read.
     """
+    from potstill.teachers.pacing import Budget
+
     teacher: Teacher
     config = config.resolved()
-    require_price(config, budget)
+    purse = budget if isinstance(budget, Budget) else open_budget(budget, ledger, run, spent)
+    require_price(config, purse.limits)
     if config.replay is not None:
         from potstill.teachers.replay import ReplayTeacher
 
@@ -218,16 +226,13 @@ async def open_teacher(
     else:
         from potstill.teachers.buying import BuyingTeacher
         from potstill.teachers.openai import OpenAIEndpoint
-        from potstill.teachers.pacing import Budget
 
-        if spent is None and run is not None and ledger is not None:
-            spent = ledger.spent(run)
         teacher = BuyingTeacher(
             config,
             OpenAIEndpoint(config),
             endpoint=endpoint or endpoint_id(config),
             ledger=ledger,
-            budget=Budget(budget, spent or {}),
+            budget=purse,
             seed=seed,
             run=run,
             on_event=on_event,
@@ -237,6 +242,20 @@ async def open_teacher(
         yield teacher
     finally:
         await teacher.aclose()
+
+
+def open_budget(
+    limits: BudgetConfig | None,
+    ledger: Ledger | None,
+    run: str | None,
+    spent: Mapping[str, float] | None = None,
+) -> Budget:
+    """Return a budget that counts what a run has spent so far: by the ledger, or as `spent` says."""
+    from potstill.teachers.pacing import Budget
+
+    if spent is None and run is not None and ledger is not None:
+        spent = ledger.spent(run)
+    return Budget(limits, spent or {})
 
 
 def require_price(config: TeacherConfig, budget: BudgetConfig | None) -> None:

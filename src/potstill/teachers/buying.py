@@ -63,7 +63,7 @@ class BuyingTeacher:
         retry_failed: bool = False,
     ) -> None:
         self.config = config
-        self.author = config.model
+        self.author = config.author
         self.endpoint = endpoint
         self.meter = Meter()
         self.max_in_flight = config.max_concurrency

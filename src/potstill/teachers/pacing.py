@@ -190,6 +190,7 @@ class Budget:
     """
 
     def __init__(self, limits: BudgetConfig | None, spent: Mapping[str, float]) -> None:
+        self.limits = limits
         self._tokens = None if limits is None else limits.tokens
         self._money = None if limits is None else limits.money
         self.spent_tokens = int(spent.get("tokens", 0))

@@ -86,6 +86,8 @@ class Funnel:
     kinds: dict[str, Flow] = field(default_factory=dict)
     finishes: Counter[str] = field(default_factory=Counter)
     tokens: Counter[str] = field(default_factory=Counter)
+    authors: dict[str, Counter[str]] = field(default_factory=dict)
+    """Author -> rationales and completion tokens that it wrote."""
     trained: dict[str, dict[str, int]] = field(default_factory=dict)
     """Job -> counts of its examples, of each kind and in all, and of its problems."""
     has_drops: bool = False
@@ -153,6 +155,12 @@ def gather(folder: Path, *, examples: int = 6) -> Facts:
         cases=cases,
         trainings=trainings(folder),
     )
+
+
+def teacher_name(teacher: Mapping[str, Any]) -> str:
+    """Return what a reader calls a teacher of a recipe."""
+    names = (teacher.get(key) for key in ("name", "model", "replay", "base_url"))
+    return str(next((name for name in names if name), "?"))
 
 
 def is_miniature(recipe: Mapping[str, Any]) -> bool:
@@ -231,6 +239,8 @@ def _funnel(folder: Path, manifest: Row, held: Mapping[str, Row], most: int) -> 
         _count(funnel.kinds.setdefault(kind, Flow()), verdicts.get(str(row.get("id"))), drop)
         funnel.finishes[str(row.get("finish") or "unknown")] += 1
         funnel.tokens.update({k: v for k, v in (row.get("usage") or {}).items() if isinstance(v, int)})
+        wrote = funnel.authors.setdefault(str(row.get("author") or ""), Counter())
+        wrote.update(rationales=1, completion_tokens=(row.get("usage") or {}).get("completion_tokens") or 0)
         if row.get("problem_id") in held:
             text = written(row, verdicts)
             text.note = str(drop.get("reason", "")) if drop else ""

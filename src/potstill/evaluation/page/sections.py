@@ -10,7 +10,7 @@ from typing import Any
 
 from potstill.evaluation import tables
 from potstill.evaluation.page import charts
-from potstill.evaluation.page.gathering import Facts
+from potstill.evaluation.page.gathering import Facts, teacher_name
 from potstill.evaluation.page.listings import drop_table, n_table, training_table
 from potstill.evaluation.page.markup import Child, Html, cut, element, join
 from potstill.evaluation.page.naming import (
@@ -71,15 +71,16 @@ def _alike(facts: Facts) -> list[Score]:
 def what_was_run(facts: Facts) -> Html:
     """Return what was run: the parties, the data, the environment."""
     recipe, manifest = facts.recipe, facts.manifest
-    teacher: dict[str, Any] = next(iter(recipe.get("teachers") or []), {})
     sample, student = recipe.get("sample") or {}, recipe.get("student") or {}
-    heat = sample.get("temperature") if sample.get("temperature") is not None else teacher.get("temperature")
-    asked = teacher.get("model") or teacher.get("replay") or teacher.get("base_url") or "none"
+    teachers: list[dict[str, Any]] = recipe.get("teachers") or []
+    heats = dict.fromkeys(_or(sample.get("temperature"), _or(t.get("temperature"), "default")) for t in teachers)
+    heat = f"temperature {' and '.join(heats) or 'default'}"
+    asked = ", ".join(map(teacher_name, teachers)) or "none"
     arms = ", ".join(f"{name}" for name in (recipe.get("arms") or {})) or str(recipe.get("method") or "")
     seeds = int(recipe.get("n_seeds") or 1)
     versions = manifest.get("versions") or {}
     rows: list[tuple[str, Child]] = [
-        ("Teacher", f"{asked}, {sample.get('n', '?')} {_per(sample)} at temperature {_or(heat, 'default')}"),
+        ("Teachers" if len(teachers) > 1 else "Teacher", f"{asked}, {sample.get('n', '?')} {_per(sample)} at {heat}"),
         ("Student", f"{student.get('model', '?')}{', LoRA' if student.get('lora') else ''}"),
         ("Systems", arms),
         ("Problems", ", ".join(f"{count:,} {split}" for split, count in facts.splits.items()) or None),
@@ -220,6 +221,7 @@ def cost(facts: Facts) -> Html | None:
     if facts.funnel.sampled:
         finishes = ", ".join(f"{count:,} {name}" for name, count in facts.funnel.finishes.most_common())
         rows.append(("Completions", f"{facts.funnel.sampled:,}: {finishes}"))
+    rows += _by_teacher(facts, stages)
     rows += [(name, words) for name, words in _recorded_costs(stages)]
     if not rows:
         return None
@@ -269,6 +271,17 @@ def thinned(points: Sequence[charts.Point], most: int) -> list[charts.Point]:
     stride = max(1, -(-len(points) // most))
     kept = list(points[::stride])
     return kept if not points or kept[-1] == points[-1] else [*kept, points[-1]]
+
+
+def _by_teacher(facts: Facts, stages: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:
+    """Return what each of several teachers wrote, and was paid for it."""
+    bought: dict[str, Any] = ((stages.get("sample") or {}).get("counts") or {}).get("teachers") or {}
+    rows = []
+    for name, written in facts.funnel.authors.items() if len(facts.funnel.authors) > 1 else ():
+        words = f"{written['rationales']:,} rationales, {written['completion_tokens']:,} tokens"
+        money = (bought.get(name) or {}).get("money")
+        rows.append((f"Teacher {name}", f"{words}, {money:,.4f} paid" if money else words))
+    return rows
 
 
 def _recorded_costs(stages: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:

@@ -1,0 +1,157 @@
+"""What a recipe buys from its teachers: the plan of it, the samples, and their answers to the evaluation problems.
+
+Everything goes through the ledger, so a second call, or a changed share of one teacher, buys only what is missing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from potstill.arms import Arm
+from potstill.messages import say
+from potstill.preflight import require_sound_arms, require_sound_asking, require_splits, require_teachers
+from potstill.recipe.teachers import SampleConfig, TeacherConfig
+from potstill.recipe.whole import Recipe
+from potstill.records import Problem, Rationale
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A teacher that is asked the evaluation problems."""
+
+    teacher: TeacherConfig
+    system: str
+    """Its name in the scores: `teacher`, or its own where there are several."""
+    job: str
+    """The name of its files."""
+
+    @property
+    def stage(self) -> str:
+        """The name of its stage in the manifest."""
+        return f"predictions/{self.job}"
+
+
+def scored_teachers(recipe: Recipe, *, tells: bool = True) -> Iterator[Scored]:
+    """Yield the teachers that can be scored: recorded rationales cannot answer new problems.
+
+    Args:
+        tells: Whether those that cannot are named in a message.
+    """
+    several = len(recipe.teachers) > 1
+    for teacher in recipe.teachers:
+        if teacher.replay is not None:
+            if tells:
+                name = f"{teacher.author}: " if several else ""
+                say("teacher", f"{name}recorded rationales cannot answer new problems; the teacher is not scored")
+            continue
+        author = re.sub(r"[^\w.+-]+", "-", teacher.author)
+        yield Scored(teacher, *((teacher.author, f"teacher.{author}") if several else ("teacher", "teacher")))
+
+
+def greedy(recipe: Recipe) -> SampleConfig:
+    """Return how a teacher is asked the evaluation problems: once, at temperature 0."""
+    return recipe.sample.model_copy(update={"n": 1, "temperature": 0.0})
+
+
+def plan_purchases(recipe: Recipe, arms: Iterable[Arm]) -> list[dict[str, Any]]:
+    """Return what each buying stage would request of each teacher, without sending anything."""
+    from potstill.evaluation.datasets import load_splits
+
+    require_sound_asking(recipe)
+    if find_spec("torch") is not None and find_spec("transformers") is not None:
+        require_sound_arms(arms, is_plan=True)
+    splits = load_splits(recipe.problems, seed=recipe.seed)
+    named = {"sample.splits": recipe.sample.splits, "evaluate.splits": recipe.evaluate.splits}
+    require_splits(named, [name for name, members in splits.items() if members])
+    problems = [p for name in recipe.sample.splits for p in splits.get(name, [])]
+    rows = plan_sample(recipe, problems)
+    if recipe.evaluate.teacher:
+        tested = [p for name in recipe.evaluate.splits for p in splits.get(name, [])]
+        for asked in scored_teachers(recipe, tells=False):
+            rows += _planned(recipe, tested, greedy(recipe), [asked.teacher], "evaluate")
+    return rows
+
+
+def plan_sample(recipe: Recipe, problems: Sequence[Problem]) -> list[dict[str, Any]]:
+    """Return what sampling would request of each teacher."""
+    return _planned(recipe, problems, recipe.sample, require_teachers(recipe), "sample")
+
+
+def _planned(
+    recipe: Recipe, problems: Sequence[Problem], config: SampleConfig, teachers: Sequence[TeacherConfig], stage: str
+) -> list[dict[str, Any]]:
+    from potstill.miniature.embedded import known_as, ledger_name
+    from potstill.rationales.planning import plan
+
+    addressed = [(known_as(teacher), ledger_name(teacher)) for teacher in teachers]
+    rows = plan(problems, config, addressed, seed=recipe.seed, ledger=recipe.ledger)
+    return [{"stage": stage, **row} for row in rows]
+
+
+async def buy(
+    recipe: Recipe, problems: list[Problem], config: SampleConfig, out: Path, *, run: str, stage: str = "sample",
+    counts: Mapping[tuple[str, str], int] | None = None, teachers: Sequence[TeacherConfig] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Sample from teachers into a file, through the ledger, and return the counts.
+
+    Args:
+        run: What the budget is counted over, also across resumptions: the run directory, or the file written.
+        teachers: Those to ask; `None`: all of the recipe.
+    """
+    from potstill.miniature.embedded import reachable
+    from potstill.rationales.sampling import sample_to_file
+    from potstill.teachers.ledger import Ledger, default_ledger_path
+
+    asked = require_teachers(recipe) if teachers is None else teachers
+    async with AsyncExitStack() as stack:
+        addressed = [await stack.enter_async_context(reachable(teacher)) for teacher in asked]
+        path = recipe.ledger or default_ledger_path()
+        buys = any(teacher.replay is None for teacher in asked)
+        ledger = stack.enter_context(Ledger(path)) if buys else None
+        return await sample_to_file(
+            problems,
+            addressed,
+            config,
+            out,
+            ledger=ledger,
+            budget=recipe.budget,
+            seed=recipe.seed,
+            run=run,
+            stage=stage,
+            counts=counts,
+        )
+
+
+def buy_all(recipe: Recipe, problems: list[Problem], out: Path, *, run: str) -> Mapping[str, Any]:
+    """Sample as `sample` says, in one stage or, with `budget_by`, in two; return the counts."""
+    if recipe.sample.budget_by == "pass_rate":
+        return _buy_by_pass_rate(recipe, problems, out, run=run)
+    return asyncio.run(buy(recipe, problems, recipe.sample, out, run=run))
+
+
+def _buy_by_pass_rate(recipe: Recipe, problems: list[Problem], out: Path, *, run: str) -> dict[str, Any]:
+    """Sample in two stages, the second one where the first was right sometimes; see `potstill.rationales.budgeting`.
+
+    Resumes: the plan depends on the first stage's rows alone, which a second call finds as they are.
+    """
+    from potstill.files import read_records
+    from potstill.rationales.budgeting import pass_counts, second_stage
+    from potstill.rationales.verification import verify
+
+    config = recipe.sample
+    first = config.model_copy(update={"n": config.n_first, "budget_by": "none"})
+    asyncio.run(buy(recipe, problems, first, out, run=run))
+    ids = {p.id for p in problems}
+    rows = [r for r in read_records(out, Rationale) if r.index < config.n_first and r.problem_id in ids]
+    passes = pass_counts(verify(rows, problems, recipe.verify, sandbox=recipe.sandbox))
+    counts = second_stage(passes, n=config.n, n_first=config.n_first, n_most=config.n_most or 4 * config.n)
+    grown = sum(count > config.n_first for count in counts.values())
+    say("sample", f"{grown} of {len(counts)} were right sometimes and get {sum(counts.values())} rationales in all")
+    return {**asyncio.run(buy(recipe, problems, config, out, run=run, counts=counts)), "second_stage": grown}
