@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from potstill.messages import set_quiet
 from potstill.miniature.faults import Knobs
 from potstill.miniature.server import launched
 
@@ -56,6 +57,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.
     for name in ("HOME", "XDG_CACHE_HOME", "HF_HOME"):
         monkeypatch.setenv(name, str(home))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    set_quiet(quiet=False)  # a command of an earlier test may have been quiet
 
 
 @pytest.fixture(autouse=True)

@@ -79,7 +79,9 @@ def test_one_student_of_two_skills_is_scored_by_every_path(smoke):
     folder, outcome, _ = smoke
     rows = outcome["scores"]
     paths = {name: {row["path"] for row in rows if row["system"] == name} for name in ("mixed", "ensemble", "teacher")}
-    assert paths["mixed"] == {"cot", "pot", "routed", "vote", "oracle", "agreed"}
+    assert paths["mixed"] - {"surer"} == {"cot", "pot", "routed", "vote", "oracle", "agreed"}
+    margins = {row.meta.get("route_margin") for row in read_records(folder / "predictions" / "mixed.jsonl", Rationale)}
+    assert ("surer" in paths["mixed"]) == bool(margins - {None})
     assert paths["ensemble"] == {"vote"}
     assert paths["teacher"] == {"cot", "pot", "oracle", "agreed"}
     assert not [v for v in read_records(folder / "verdicts.jsonl", Verdict) if v.status == "UNVERIFIED"]

@@ -179,6 +179,17 @@ def test_a_student_of_two_skills_is_also_graded_by_the_one_that_it_chooses():
     assert graded.marks["test", "routed"].kinds == Counter(cot=2, pot=1)
 
 
+def test_the_surer_text_is_taken_by_the_margin_that_the_student_learnt():
+    """A chain of thought that leads by more than the margin; programs are likelier by nature."""
+    rows = []
+    for pid, cot, pot in (("test-0", -0.11, -0.10), ("test-1", -0.30, -0.10)):
+        for row, logprob in zip(both(pid, "4", "9"), (cot, pot), strict=True):
+            rows.append(replace(row, logprob=logprob, meta={**row.meta, "route_margin": -0.05}))
+    marks = grade(rows, problems(2)).marks["test", "surer"]
+    assert list(marks.right.values()) == [1.0, 0.0]
+    assert marks.kinds == Counter(cot=1, pot=1)
+
+
 def test_agreement_abstains_instead_of_guessing():
     """Where the kinds differ, or a program failed, nothing is answered: unscored, and counted."""
     rows = [*both("test-0", "4", "4"), *both("test-1", "9", "4"), *both("test-2", "9", "9"), *both("test-3", "4", None)]

@@ -4,16 +4,17 @@
 
 A path is one way to take a system's answer: `answer`, `cot` and `pot` are its greedy texts of that kind, `vote` is the
 majority over its sampled ones (`vote@K` over K of them), `routed` the greedy text of the kind that the student itself
-would have chosen. Two paths are no answers of their own but say what the others are worth: `oracle` is right where any
-greedy text is, `agreed` abstains (unscored) where the greedy texts of different kinds differ. Nothing here judges a
-text (`potstill.rationales.verification` does) or averages.
+would have begun with, `surer` the greedy text that it finds likelier, by a margin fitted in training. Two paths are no
+answers of their own but say what the others are worth: `oracle` is right where any greedy text is, `agreed` abstains
+(unscored) where the greedy texts of different kinds differ. Nothing here judges a text
+(`potstill.rationales.verification` does) or averages.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from potstill.errors import DataError
@@ -21,11 +22,12 @@ from potstill.messages import say
 from potstill.recipe.evaluation import EvaluateConfig
 from potstill.recipe.rationales import SandboxConfig, VerifyConfig
 from potstill.records import Problem, Rationale, Status, Verdict
-from potstill.students.routing import routed
+from potstill.students.routing import routed, surer
 from potstill.students.voting import vote
 
-PATHS = ("cot", "pot", "answer", "routed", "vote")
+PATHS = ("cot", "pot", "answer", "routed", "surer", "vote")
 """Ways to answer, in order of preference where two systems share no path."""
+CHOICES: Mapping[str, Callable[[Sequence[Rationale]], Rationale | None]] = {"routed": routed, "surer": surer}
 BOUNDS = ("oracle", "agreed")
 ABSTAINED = "ABSTAINED"
 MAX_MISSING_FRAC = 0.05
@@ -43,7 +45,7 @@ class Marks:
     ties: int = 0
     """Votes in which the tie rules decided."""
     kinds: Counter[str] = field(default_factory=Counter)
-    """Where a kind was chosen (routed, or the winner of a vote over several kinds): how often which."""
+    """Where a kind was chosen (routed, surer, or the winner of a vote over several kinds): how often which."""
 
 
 @dataclass(slots=True)
@@ -198,8 +200,8 @@ def _answered(pid: str, path: str, answers: Answers, config: EvaluateConfig, mar
     greedy = [held[0] for kind in ("cot", "pot") if (held := answers.get((pid, kind)))]
     if path.startswith("vote"):
         return _voted(answers.get((pid, "vote"), []), path.partition("@")[2], greedy, config, marks)
-    if path == "routed":
-        chosen = routed(greedy)
+    if path in CHOICES:
+        chosen = CHOICES[path](greedy)
         marks.kinds.update([chosen.kind] if chosen is not None else [])
         return _verdict(chosen) if chosen is not None else None
     if path in BOUNDS:

@@ -3,7 +3,8 @@
     problems ──render_prompt──► prompts ──decoding, or an endpoint──► Rationale (index 0 greedy, 1..k sampled)
 
 Where kinds have prefixes, a path is made to begin with that of its kind, and the greedy path records how likely the
-student would have begun so by itself (`meta["prefix_logprob"]`): that is how it routes itself.
+student would have begun so by itself (`meta["prefix_logprob"]`): that is how it routes itself. A student that was
+chosen on both kinds also carries the margin between them (`meta["route_margin"]`), by which its surer text is taken.
 
 A prompt that does not fit into the student's context is not cut: its row is recorded with a reason. Answers are read
 and checked in `potstill.rationales.verification`, and voted on in `potstill.students.voting`.
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -101,7 +102,7 @@ def infer(
         loaded = await asyncio.to_thread(_open, source, threads, device)
         left = threading.Event()
         rows = paths_of(loaded, asks, config, chat=mix.format == "chat", author=author or Path(str(student)).name,
-                        seed=seed, stop=tuple(stop), is_stopped=left.is_set)  # fmt: skip
+                        seed=seed, stop=tuple(stop), is_stopped=left.is_set, margin=margin_of(source))  # fmt: skip
         try:
             async for rationale in _counted(_in_thread(rows), progress):
                 yield rationale
@@ -127,6 +128,13 @@ def mix_of(student: str | Path | TeacherConfig) -> MixConfig:
     return MixConfig(**table) if isinstance(table, dict) else MixConfig()
 
 
+def margin_of(student: str | Path) -> float | None:
+    """Return the margin of the surer path that was fitted for the checkpoint of a student's folder, if one was."""
+    record = read_record(Path(student)) or {}
+    chosen = [point for point in record.get("dev", ()) if point.get("step") == record.get("best_step")]
+    return chosen[-1].get("route_margin") if chosen else None
+
+
 def as_endpoint(student: str | Path | TeacherConfig) -> TeacherConfig | None:
     """Return the endpoint that `student` names, or `None` if it is a model."""
     if isinstance(student, TeacherConfig):
@@ -145,6 +153,7 @@ def paths_of(
     seed: int = 0,
     stop: tuple[str, ...] = (),
     is_stopped: Callable[[], bool] = lambda: False,
+    margin: float | None = None,
 ) -> Iterator[list[Rationale]]:
     """Yield the paths of a loaded student, a problem's at a time; prompts that do not fit come first."""
     from potstill.students.decoding import Prompt, generate
@@ -167,7 +176,7 @@ def paths_of(
     routes = prefix_logprobs(loaded, [ask for ask, _, _ in fitting], chat=chat, batch_tokens=config.batch_tokens)
     for number, written in generate(loaded.model, prompts, _settings(loaded, config, stop, is_stopped)):
         ask, _, prompt_tokens = fitting[number]
-        route = routes.get((ask.problem.id, ask.kind))
+        route = {"prefix_logprob": routes.get((ask.problem.id, ask.kind)), "route_margin": margin}
         rows = []
         for place, path in written:
             text, finish = _text(path, loaded, stop)
@@ -230,11 +239,11 @@ def _text(path: Continuation, loaded: Loaded, stop: tuple[str, ...]) -> tuple[st
 
 
 def _rationale(
-    ask: Ask, index: int, author: str, request: str, *, route: float | None = None, **values: Any
+    ask: Ask, index: int, author: str, request: str, *, route: Mapping[str, float | None] | None = None, **values: Any
 ) -> Rationale:
     meta: dict[str, Any] = {"path": "greedy" if index == 0 else "sampled"}
     if route is not None and index == 0:
-        meta["prefix_logprob"] = route
+        meta |= {key: value for key, value in route.items() if value is not None}
     row = {"problem_id": ask.problem.id, "kind": ask.kind, "author": author, "index": index, "request": request}
     return replace(rationale_from({**row, **values, "meta": meta}), problem=ask.problem)
 

@@ -12,9 +12,10 @@ from typing import Any
 from potstill.errors import StudentError
 from potstill.recipe.rationales import SandboxConfig, VerifyConfig
 from potstill.recipe.students import InferConfig, MixConfig
-from potstill.records import Problem
+from potstill.records import Problem, Rationale
 from potstill.students.inference import paths_of, plan_asks
 from potstill.students.loading import Loaded
+from potstill.students.routing import fit_margin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,8 @@ class DevScore:
     n_unscored: int
     by_kind: dict[str, float] = field(default_factory=dict)
     """Where several kinds are asked."""
+    route_margin: float | None = None
+    """Where chains of thought and programs are asked: the margin of the surer path, see `students.routing`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +54,12 @@ class DevSplit:
         greedy = self.infer.model_copy(update={"paths": dict.fromkeys(self.infer.paths, 1)})
         asks = list(plan_asks(self.problems, greedy, self.mix))
         right: dict[str, list[bool]] = {kind: [] for kind in greedy.paths}
+        judged: dict[str, list[Rationale]] = {}
         chat = self.mix.format == "chat"
         written = [row for rows in paths_of(loaded, asks, greedy, chat=chat, author="dev") for row in rows]
         for row in verify(written, None, self.verify, sandbox=self.sandbox):
             assert row.verdict is not None, "verify sets every verdict"
+            judged.setdefault(row.problem_id, []).append(row)
             if row.verdict.scored:
                 right[row.kind].append(row.verdict.correct)
         marks = [mark for kind in right.values() for mark in kind]
@@ -66,8 +71,9 @@ class DevSplit:
             raise StudentError(message)
         by_kind = {kind: sum(found) / len(found) for kind, found in right.items() if found and len(right) > 1}
         return DevScore(
-            accuracy=sum(marks) / len(marks), n=len(marks), n_unscored=len(asks) - len(marks), by_kind=by_kind
-        )
+            accuracy=sum(marks) / len(marks), n=len(marks), n_unscored=len(asks) - len(marks), by_kind=by_kind,
+            route_margin=fit_margin(judged.values()),
+        )  # fmt: skip
 
 
 def with_model(loaded: Loaded, model: Any) -> Loaded:

@@ -121,6 +121,8 @@ class StudentTrainer(Trainer):  # type: ignore[misc]
         found = self._course.split.score(with_model(self._course.loaded, self.model))
         metrics: dict[str, float] = {"accuracy": found.accuracy, "n": found.n, "n_unscored": found.n_unscored}
         metrics |= {f"accuracy_{kind}": value for kind, value in found.by_kind.items()}
+        if found.route_margin is not None:
+            metrics["route_margin"] = found.route_margin
         metrics["target_tokens"] = self.state.num_input_tokens_seen
         metrics = {f"{metric_key_prefix}_{key}": value for key, value in metrics.items()}
         self.log(metrics)

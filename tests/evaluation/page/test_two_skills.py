@@ -12,12 +12,12 @@ def shown(folder, most=4):
 
 
 def test_each_path_stands_in_its_group_with_every_system_that_has_it(mixed_run):
-    """Chain of thought, program, own choice with its bound, vote: in words in the chart's description."""
+    """Chain of thought, program, own choice, bound, vote: in words in the chart's description."""
     (words,) = re.findall(r"<title>Test: paths and votes</title><desc>([^<]*)</desc>", shown(mixed_run()))
-    groups = re.findall(r"(Chain of thought|Program, run|Own choice|Vote over 4 paths): ", words)
-    assert groups == ["Chain of thought", "Program, run", "Own choice", "Vote over 4 paths"]
-    assert words.count("mixed: ") == 4
-    assert words.count("either right: ") == words.count("ensemble: ") == 1
+    wanted = ["Chain of thought", "Program, run", "Own choice before writing", "Either right", "Vote over 4 paths"]
+    assert re.findall(f"({'|'.join(wanted)}): ", words) == wanted
+    assert words.count("mixed: ") == 5
+    assert words.count("ensemble: ") == 1
     assert words.count("SCoTD, N = 12: ") == words.count("PoT, N = 12: ") == 2
 
 

@@ -23,10 +23,10 @@ SYSTEMS = {
     "mixture": "plain mixture", "mixed_distillation": "mixed",
 }  # fmt: skip
 PATHS = {
-    "answer": "answer only", "cot": "chain of thought", "pot": "program", "routed": "own choice", "vote": "vote",
-    "oracle": "either right (bound)", "agreed": "where both agree",
+    "answer": "answer only", "cot": "chain of thought", "pot": "program", "routed": "own choice",
+    "surer": "the surer text", "vote": "vote", "oracle": "either right (bound)", "agreed": "where both agree",
 }  # fmt: skip
-SHORT_PATHS = {"answer": "answer", "cot": "CoT", "pot": "PoT", "routed": "own choice"}
+SHORT_PATHS = {"answer": "answer", "cot": "CoT", "pot": "PoT", "routed": "own choice", "surer": "surer"}
 KINDS = {"cot": ("CoT", "chains of thought"), "pot": ("PoT", "programs"), "answer": ("answers", "answers")}
 """Kind -> its short name, and what texts of it are called."""
 STATUSES = (

@@ -221,6 +221,6 @@ def _only(graded: Graded, held: Collection[str]) -> Graded:
     marks: dict[tuple[str, str], Marks] = {}
     for (split, path), of_path in graded.marks.items():
         right = {pid: mark for pid, mark in of_path.right.items() if pid in held}
-        if right and path in ("cot", "pot", "routed"):
+        if right and path in ("cot", "pot", "routed", "surer"):
             marks[split, path] = Marks(right)
     return Graded(marks, graded.parents)

@@ -72,7 +72,11 @@ def _path_figures(facts: Facts, cast: Cast) -> list[Html]:
         if tables.voters(metric) is not None:
             continue
         found = {(system, path): row for (system, path, *column), row in rows.items() if column == [split, metric]}
-        bars = [bar for path in ("cot", "pot", "routed", "vote") for bar in _bars(facts, cast, path, found)]
+        bars = [
+            bar
+            for path in ("cot", "pot", "routed", "surer", "oracle", "vote")
+            for bar in _bars(facts, cast, path, found)
+        ]
         title = split_words(split, metric)
         counted = max(row.n for row in found.values())
         words = f"Percent right with 95 % intervals; n = {counted:,}. Dashed: a bound, no answer of the student."
@@ -83,17 +87,18 @@ def _path_figures(facts: Facts, cast: Cast) -> list[Html]:
 
 def _bars(facts: Facts, cast: Cast, path: str, found: Mapping[tuple[str, str], Score]) -> list[charts.Bar]:
     """Return a group of bars: one path of all systems that have it."""
-    headings = {"cot": "Chain of thought", "pot": "Program, run", "routed": "Own choice"}
-    headings["vote"] = _vote_heading(facts, cast)
-    wanted = [(name, path, system_words(facts, name), _tone(cast, name)) for name in _by_rank(cast)]
-    if path == "routed":
-        wanted.append((cast.main, "oracle", "either right", "bound"))
+    headings = {
+        "cot": "Chain of thought", "pot": "Program, run", "routed": "Own choice before writing",
+        "surer": "The surer of two texts", "oracle": "Either right", "vote": _vote_heading(facts, cast),
+    }  # fmt: skip
     bars: list[charts.Bar] = []
-    for name, of, words, shade in wanted:
-        if row := found.get((name, of)):
+    for name in [cast.main] if path == "oracle" else _by_rank(cast):
+        if row := found.get((name, path)):
             heading = "" if bars else headings[path]
             note = _own_count(facts, cast, name) if path == "vote" else ""
-            bars.append(charts.Bar(words, row.value, row.low, row.high, shade, f"{name}, {of}", note, heading))
+            shade = "bound" if path == "oracle" else _tone(cast, name)
+            words = system_words(facts, name)
+            bars.append(charts.Bar(words, row.value, row.low, row.high, shade, f"{name}, {path}", note, heading))
     return bars
 
 
@@ -153,8 +158,10 @@ def _choice_claims(facts: Facts, cast: Cast, measured: Measured, split: str) -> 
     rows = {r.path: r.value or 0.0 for r in tables.overall(facts.scores)
             if (r.system, r.split, r.metric) == (cast.main, split, "accuracy")}  # fmt: skip
     better = max(("cot", "pot"), key=lambda path: rows.get(path, 0.0))
-    pair = paired(measured, (cast.main, "routed"), (cast.main, better), split)
-    return [(f"Own choice − always {KINDS[better][0]}: {system_words(facts, cast.main)}", pair)] if pair else []
+    chosen = (("routed", "Own choice"), ("surer", "The surer text"))
+    pairs = [(said, paired(measured, (cast.main, path), (cast.main, better), split)) for path, said in chosen]
+    always = f"always {KINDS[better][0]}: {system_words(facts, cast.main)}"
+    return [(f"{said} − {always}", pair) for said, pair in pairs if pair]
 
 
 def _examples(facts: Facts, cast: Cast, shown: int) -> Html | None:

@@ -77,7 +77,7 @@ def choices(facts: Facts, cast: Cast) -> Html | None:
     rows = [r for r in tables.overall(facts.scores) if (r.system, r.metric) == (cast.main, "accuracy")]
     stacks = [
         (f"{words}, {split_words(r.split)}", _kind_parts(r))
-        for path, words in (("routed", "own choice"), ("vote", "vote won by"))
+        for path, words in (("routed", "own choice"), ("surer", "the surer text"), ("vote", "vote won by"))
         for r in rows if r.path == path and r.meta.get("kinds")
     ]  # fmt: skip
     agreed = [r for r in rows if r.path == "agreed"]
