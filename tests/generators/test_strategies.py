@@ -8,6 +8,7 @@ from toy_worlds import ACTIONS, ToyWorld
 
 from potstill.errors import DataError
 from potstill.generators.strategies import Budgeted, beam, best_of_n, random_evolution
+from potstill.records import content_id
 
 STRATEGIES = {
     "random": random_evolution,
@@ -42,6 +43,20 @@ async def test_a_strategy_resumed_at_any_row_gives_the_same_tree(name):
         world = ToyWorld()
         assert await STRATEGIES[name]("x", given(world, recorded=rows[:cut])) == tree
         assert sum(world.asked.values()) == len(rows) - max(1, cut)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("calls", [5, 17])
+async def test_a_strategy_goes_on_under_a_larger_budget(name, calls):
+    """It ends in the tree of the larger budget, whatever the smaller one cut short, and buys no answer twice."""
+    rows, fresh = [], ToyWorld()
+    await STRATEGIES[name]("x", given(ToyWorld(), calls=calls, record=rows.append))
+    world = ToyWorld()
+    more = await STRATEGIES[name]("x", given(world, recorded=[json.loads(json.dumps(row)) for row in rows]))
+    assert more == await STRATEGIES[name]("x", given(fresh))
+    answered = {(row["of"], row["action"], row["draw"]) for row in rows if row["call"] == "expand"}
+    asked = {(content_id(q[1]), *q[2:]) for q in world.asked if q[0] == "expand"}
+    assert not answered & asked
 
 
 async def test_the_record_of_one_strategy_is_refused_by_another():

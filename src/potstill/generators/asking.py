@@ -3,11 +3,14 @@
     World.expand ─► texts ─► gate ─► World.judge ─► scores ─► Node        one JSON row per call, in a file of the caller
 
 A search is a function of its seed and of what its calls brought back, so the rows of its calls are all it takes to
-resume it: replayed, they give the same tree, and no recorded call is made again. Nothing here opens a file.
+resume it: replayed, they give the same tree, and no recorded call is made again. A row answers one question, whenever
+it is asked: a larger budget changes which questions come and how many are judged together, not what was answered.
+Nothing here opens a file.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -22,6 +25,14 @@ Record = Callable[[Row], None]
 Scores = Mapping[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An evolver's call that brought no text."""
+
+    reason: str
+    """A short word that is counted, such as unparseable, invalid, refused."""
+
+
 def refuse_nothing(text: str, parent: str, root: str) -> str:
     """Return no reason: the gate of a world without one."""
     return ""
@@ -31,9 +42,10 @@ def refuse_nothing(text: str, parent: str, root: str) -> str:
 class World:
     """What a search asks: two async functions, and a gate that costs no call."""
 
-    expand: Callable[[Node, str, int], Awaitable[Sequence[str]]]
-    """(node, action, draw) -> child texts; none: the action does not fit, or the evolver failed. `draw` counts how
-    often this action was applied to this node before, so that equal questions may get different answers."""
+    expand: Callable[[Node, str, int], Awaitable[Sequence[str] | Failed]]
+    """(node, action, draw) -> child texts; none, or why there is none: the action does not fit, or the evolver failed.
+    `draw` counts how often this action was applied to this node before, so that equal questions may get different
+    answers."""
     judge: Callable[[Sequence[str], int], Awaitable[Sequence[Scores | None]]]
     """(texts, attempt) -> scores by term, one per text in order; `None`: this judgement failed."""
     gate: Callable[[str, str, str], str] = refuse_nothing
@@ -64,7 +76,7 @@ class Reward:
 
 
 class Asking:
-    """The calls of one search, in any order, each under its key (step, slot) or (step, attempt)."""
+    """The calls of one search; one on record is not made again."""
 
     def __init__(
         self, world: World, reward: Reward, text: str, mark: str, *,
@@ -75,9 +87,9 @@ class Asking:
         self._text = text
         self._record: Record = record or (lambda row: None)
         self.judged = 0
-        self._known = self._read(recorded, mark)
-        if not self._known:
-            self._write({"call": "root", "step": 0, "slot": 0, "mark": mark, "text": text})
+        self._known: dict[tuple[Any, ...], deque[Row]] = defaultdict(deque)
+        if not self._read(recorded, mark):
+            self._record({"call": "root", "step": 0, "slot": 0, "mark": mark, "text": text})
 
     async def root(self) -> Node:
         """Return the seed instruction as a judged node. The gates do not apply to it."""
@@ -88,21 +100,28 @@ class Asking:
         self, parent: Node, action: str, step: int, slot: int, draw: int, *, is_simulated: bool = False
     ) -> list[Node]:
         """Return the texts that one call brings, gated but not yet judged; a single node without text for none."""
-        row = self._known.get(("expand", step, slot))
+        of = content_id(parent.text)
+        row = self._take("expand", of, action, draw)
         if row is None:
-            texts = list(await self._world.expand(parent, action, draw))
-            row = {"call": "expand", "step": step, "slot": slot, "action": action, "draw": draw, "texts": texts}
-            self._write(row)
-        elif row["action"] != action or row["draw"] != draw:
-            message = (
-                f"step {step}, call {slot}: the record applied {row['action']!r} (draw {row['draw']}), the search asks "
-                f"for {action!r} (draw {draw}); the record is damaged or of another version: start without it"
-            )
-            raise DataError(message)
+            made = await self._world.expand(parent, action, draw)
+            texts = [] if isinstance(made, Failed) else list(made)
+            row = {
+                "call": "expand",
+                "step": step,
+                "slot": slot,
+                "of": of,
+                "action": action,
+                "draw": draw,
+                "texts": texts,
+            }
+            if isinstance(made, Failed):
+                row["failed"] = made.reason
+            self._record(row)
+        failed = row.get("failed") or NO_TEXT
         return [
             Node(
                 text=text, action=action, step=step, slot=slot, is_simulated=is_simulated,
-                refused=self._world.gate(text, parent.text, self._text) if text.strip() else NO_TEXT,
+                refused=self._world.gate(text, parent.text, self._text) if text.strip() else failed,
             )
             for text in row["texts"] or [""]
         ]  # fmt: skip
@@ -126,17 +145,14 @@ class Asking:
         return found
 
     async def _scores(self, nodes: Sequence[Node], attempt: int) -> Sequence[Scores | None]:
-        step = nodes[0].step
-        row = self._known.get(("judge", step, attempt))
+        step, again = nodes[0].step, attempt % 2
+        of = content_id([node.text for node in nodes])
+        row = self._take("judge", of, again)
         if row is None:
-            scores = await self._world.judge([node.text for node in nodes], attempt % 2)
-            row = {
-                "call": "judge",
-                "step": step,
-                "slot": attempt,
-                "scores": [s if s is None else dict(s) for s in scores],
-            }
-            self._write(row)
+            scores = await self._world.judge([node.text for node in nodes], again)
+            shown = [found if found is None else dict(found) for found in scores]
+            row = {"call": "judge", "step": step, "slot": attempt, "of": of, "again": again, "scores": shown}
+            self._record(row)
         self.judged += len(nodes)
         found: list[Scores | None] = row["scores"]
         if len(found) != len(nodes):
@@ -144,20 +160,28 @@ class Asking:
             raise DataError(message)
         return found
 
-    def _write(self, row: Row) -> None:
-        self._record(row)
+    def _take(self, *question: Any) -> Row | None:
+        """Return the next row on record that answers this question; `None`: it has to be asked."""
+        rows = self._known.get(question)
+        return rows.popleft() if rows else None
 
-    def _read(self, recorded: Iterable[Row], mark: str) -> dict[tuple[str, int, int], Row]:
-        known = {(row["call"], row["step"], row["slot"]): row for row in recorded}
-        header = known.get(("root", 0, 0))
-        if known and (header is None or header["mark"] != mark):
+    def _read(self, recorded: Iterable[Row], mark: str) -> bool:
+        """Keep the rows by the question that each answers; return whether there was a record."""
+        rows = list(recorded)
+        header = next((row for row in rows if row["call"] == "root"), None)
+        if rows and (header is None or header["mark"] != mark):
             found = None if header is None else header["mark"]
             message = (
                 f"the record is of another search (mark {found}, expected {mark}): its text, seed, strategy or "
                 "settings differ; give the same ones, or start without the record"
             )
             raise DataError(message)
-        return known
+        for row in rows:
+            if row["call"] == "expand":
+                self._known["expand", row["of"], row["action"], row["draw"]].append(row)
+            elif row["call"] == "judge":
+                self._known["judge", row["of"], row["again"]].append(row)
+        return bool(rows)
 
 
 def mark_of(strategy: str, text: str, seed: int, settings: Any) -> str:
