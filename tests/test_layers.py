@@ -15,7 +15,8 @@ LAYERS = [
      "evaluation.datasets", "evaluation.sources"},
     {"rationales.sampling", "rationales.asking", "rationales.planning", "rationales.resuming", "rationales.running",
      "rationales.verification", "students.*", "evaluation.grading", "evaluation.scoring", "verdicts"},
-    {"arms", "preflight", "purchases", "pipeline", "evaluation.*", "commands.*", "cli", "__main__", "__init__"},
+    {"arms", "preflight", "purchases", "pipeline", "publishing", "evaluation.*", "commands.*", "cli",
+     "__main__", "__init__"},
 ]  # fmt: skip
 """From the foundation to the surface; a pattern `folder.*` covers what no earlier or exact name does."""
 EXEMPT = {("__init__", "run")}

@@ -25,6 +25,7 @@ VERBS = {
     "infer": "problems + student → predictions",
     "evaluate": "predictions + problems → scores",
     "report": "a run → one HTML file",
+    "export": "a run → its examples and its student as folders for the Hugging Face Hub, with cards",
     "show": "counts, reasons and a few records of a file, a run or a ledger",
     "serve": "an OpenAI-compatible endpoint on loopback: the embedded teacher",
     "doctor": "the environment: versions, endpoints, GPU, disk",
@@ -32,6 +33,7 @@ VERBS = {
 HOME = {
     "run": "running",
     "demo": "running",
+    "export": "exporting",
     "show": "showing",
     "serve": "serving",
     "doctor": "serving",

@@ -79,11 +79,11 @@ def write_records(path: str | Path, records: Iterable[Record]) -> int:
     return count
 
 
-def write_atomic(path: str | Path, text: str) -> None:
+def write_atomic(path: str | Path, text: str | bytes) -> None:
     """Replace a file's contents in one step: a reader, or a kill, sees the old text or the new, never a part."""
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    data = text.encode("utf-8")
+    data = text.encode("utf-8") if isinstance(text, str) else text
     if path.suffix.lower() == ".gz":
         data = gzip.compress(data, mtime=0)
     with writing(path):

@@ -5,22 +5,13 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from toy_rationales import problem, rationale
 
 from potstill.errors import DataError
 from potstill.recipe.rationales import FilterConfig
 from potstill.recipe.students import MixConfig
-from potstill.records import Problem, Rationale, Status, Verdict
+from potstill.records import Rationale
 from potstill.students.mixing import kind_counts, mix
-
-
-def problem(id="p", answer="7", **fields):
-    return Problem(**{"id": id, "question": f"What is {id}?", "answer": answer, "answer_type": "number", **fields})
-
-
-def rationale(id="r", text="3 + 4 = 7. So the answer is: 7", answer="7", status="CORRECT", of=None, **fields):
-    of = of or problem()
-    verdict = Verdict(rationale_id=id, status=Status(status), answer=answer)
-    return Rationale(id=id, problem_id=of.id, kind="cot", text=text, verdict=verdict, problem=of, **fields)
 
 
 def many(n_problems=3, n=6):

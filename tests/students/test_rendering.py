@@ -3,10 +3,11 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from toy_rationales import problem, rationale
 
 from potstill.errors import ConfigError
 from potstill.recipe.students import MixConfig
-from potstill.records import Problem, Rationale, Status, Verdict
+from potstill.records import Rationale
 from potstill.students.mixing import mix
 from potstill.students.rendering import (
     gold_answer,
@@ -16,16 +17,6 @@ from potstill.students.rendering import (
     split_think,
     target_for,
 )
-
-
-def problem(id="p", answer="7", **fields):
-    return Problem(**{"id": id, "question": f"What is {id}?", "answer": answer, "answer_type": "number", **fields})
-
-
-def rationale(id="r", text="3 + 4 = 7. So the answer is: 7", answer="7", status="CORRECT", of=None, **fields):
-    of = of or problem()
-    verdict = Verdict(rationale_id=id, status=Status(status), answer=answer)
-    return Rationale(id=id, problem_id=of.id, kind="cot", text=text, verdict=verdict, problem=of, **fields)
 
 
 @pytest.mark.parametrize(

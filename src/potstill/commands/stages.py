@@ -78,7 +78,9 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _mix_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--format", default="potstill", help="potstill, trl or messages")
+    parser.add_argument(
+        "--format", default="potstill", help="potstill, trl, messages, parquet, or llamafactory (a folder)"
+    )
 
 
 def sample(options: argparse.Namespace) -> int:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from potstill.files import writing
+from potstill.records import Comparison, Score
 from potstill.students.loading import Loaded
 
 RECORD = "training.json"
@@ -59,8 +60,20 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     return record if isinstance(record, dict) else None
 
 
-def model_card(name: str, record: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
-    """Return the model card: what it was made from, with which numbers, and what they do not say."""
+def model_card(
+    name: str,
+    record: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    *,
+    license: str | None = None,
+    scores: tuple[Sequence[Score], Sequence[Comparison]] = ((), ()),
+) -> str:
+    """Return the model card: what it was made from, with which numbers, and what they do not say.
+
+    Args:
+        license: By the Hub's own name; `None`: the card says nothing of it.
+        scores: Of the student, and how it compares, in the run that trained it.
+    """
     examples = record["audit"]
     tasks = ", ".join(f"{count} {task}" for task, count in examples["tasks"].items())
     rows = {
@@ -80,14 +93,36 @@ def model_card(name: str, record: Mapping[str, Any], facts: Mapping[str, Any]) -
         ("text2text-generation", "AutoModelForSeq2SeqLM") if is_pair else ("text-generation", "AutoModelForCausalLM")
     )
     lines = ["---", "library_name: transformers", f"pipeline_tag: {use}", "tags: [distillation, potstill]"]
+    lines += [f"license: {license}"] if license else []
     lines += ["---", "", f"# {name}", "", "A student distilled with potstill from a teacher's rationales.", ""]
     lines += ["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows.items() if value)]
-    lines += ["", "## Accuracy", "", _accuracy(record), "", "## Use", "", "```python"]
+    lines += ["", "## Accuracy", "", *([scores_table(*scores), ""] if scores[0] else []), _accuracy(record)]
+    lines += ["", "## Use", "", "```python"]
     lines += [f"from transformers import {made_by}, AutoTokenizer", ""]
     lines += [f'model = {made_by}.from_pretrained("{name}")']
     lines += [f'tokenizer = AutoTokenizer.from_pretrained("{name}")', "```", ""]
     lines += [f"The prompt is `{record['prompt']!r}`, in {record['format']} format; it must be kept."]
     lines += ["", f"Made with potstill, transformers {version('transformers')}, torch {version('torch')}.", ""]
+    return "\n".join(lines)
+
+
+def scores_table(scores: Sequence[Score], comparisons: Sequence[Comparison]) -> str:
+    """Return scores and comparisons as Markdown, each number with its interval and its n."""
+    if not scores:
+        return "Not evaluated in this run."
+    lines = ["| split | path | metric | value | interval | n | unscored |", "|---|---|---|---|---|---|---|"]
+    for score in scores:
+        value = "–" if score.value is None else f"{score.value:.3f}"
+        interval = "–" if score.low is None or score.high is None else f"[{score.low:.3f}, {score.high:.3f}] {score.by}"
+        cells = (score.split, score.path, score.metric, value, interval, str(score.n), str(score.n_unscored))
+        lines.append(f"| {' | '.join(cells)} |")
+    if comparisons:
+        lines += ["", "Paired differences on the same problems:", ""]
+    for row in comparisons:
+        lines.append(
+            f"- {row.a} − {row.b} on {row.split}, {row.path}, {row.metric}: {row.difference:+.3f} "
+            f"[{row.low:+.3f}, {row.high:+.3f}], p = {row.p:.3f}, n = {row.n} ({row.test})"
+        )
     return "\n".join(lines)
 
 
