@@ -35,10 +35,12 @@ def run(tmp_path):
     path, folder = tmp_path / "recipe.yaml", tmp_path / "run"
     path.write_text(RECIPE.replace("LEDGER", str(tmp_path / "ledger.db")))
 
-    def call(*overrides, force=False):
-        sets = [word for value in overrides for word in ("--set", value)]
-        forced = ["--force"] if force else []
-        assert main(["run", str(path), "--run", str(folder), *sets, *forced]) == 0
+    def call(*options, teachers=""):
+        """Further options of the command line; `teachers` in place of the recipe's first one."""
+        if teachers:
+            first = next(line for line in RECIPE.splitlines() if "sober" in line)
+            path.write_text(path.read_text().replace(first, f"  - {{{teachers}}}"))
+        assert main(["run", str(path), "--run", str(folder), *options]) == 0
         return folder
 
     return call
@@ -58,7 +60,7 @@ def test_several_teachers_are_sampled_scored_and_accounted_for_by_name(run, tmp_
     assert "sober, lively" in page
     assert "18 rationales" in page and "9 rationales" in page
     before = summarise(tmp_path / "ledger.db")
-    run("teachers.0.weight=1", force=True)
+    run("--set", "teachers.0.weight=1", "--force", "--until", "sample")
     assert set(authors(folder).values()) == {13, 14}
     after = summarise(tmp_path / "ledger.db")
     assert 0 < after["requests"] - before["requests"] <= 6
@@ -72,3 +74,29 @@ def test_teachers_that_only_replay_are_not_scored(capsys):
     [asked] = scored_teachers(recipe)
     assert (asked.system, asked.stage) == ("org/y", "predictions/teacher.org-y")
     assert "x: recorded rationales cannot answer new problems" in capsys.readouterr().err
+
+
+def test_a_local_model_is_a_teacher_like_any_other(run, tmp_path):
+    """Sampled and scored in this process beside an endpoint, kept in the ledger, free; a second run writes nothing."""
+    folder = run(teachers="local: miniature, name: own, max_tokens: 8, weight: 2")
+    assert authors(folder) == {"own": 18, "lively": 9}
+    scores = json.loads((folder / "scores.json").read_text())["scores"]
+    assert {row["system"] for row in scores} == {"own", "lively", "untrained"}
+    counts = json.loads((folder / "manifest.json").read_text())["stages"]["sample"]["counts"]["teachers"]
+    assert counts["own"]["money"] == 0 < counts["own"]["completion_tokens"] <= 18 * 8
+    texts = {row.id: row.text for row in read_records(folder / "rationales.jsonl", Rationale)}
+    held = summarise(tmp_path / "ledger.db")["completions"]
+    (folder / "rationales.jsonl").unlink()
+    (folder / "manifest.json").unlink()
+    again = run("--until", "sample")
+    assert {row.id: row.text for row in read_records(again / "rationales.jsonl", Rationale)} == texts
+    assert summarise(tmp_path / "ledger.db")["completions"] == held
+
+
+def test_a_local_folder_that_is_no_model_is_said_first(tmp_path, capsys):
+    """One message; nothing is written."""
+    path = tmp_path / "recipe.yaml"
+    path.write_text(RECIPE.replace("{base_url: miniature, model: lively", "{local: ./nothing, name: lively"))
+    assert main(["run", str(path), "--run", str(tmp_path / "run")]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "teachers.local: ./nothing: no such folder" in error

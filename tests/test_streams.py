@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from potstill.streams import Stream, collect, map_concurrent, map_ordered, merged, stream
+from potstill.streams import Gathering, Stream, collect, map_concurrent, map_ordered, merged, stream
 
 
 async def test_map_concurrent_yields_every_result_with_a_bounded_number_in_flight():
@@ -204,3 +204,41 @@ async def test_an_error_in_one_merged_stream_ends_all():
         async for _ in merged([endless("a"), failing(), endless("b")]):
             pass
     assert sorted(closed) == ["a", "b"]
+
+
+async def test_calls_that_wait_together_are_answered_together():
+    """In groups of at most `most`; each gets its own result as soon as it is there."""
+    groups = []
+
+    async def double(items):
+        groups.append(len(items))
+        for number, item in enumerate(items):
+            yield number, 2 * item
+
+    gathering = Gathering(double, quiet_s=0.001, most=8)
+    found = await asyncio.gather(*(gathering.ask(number) for number in range(20)))
+    assert found == [2 * number for number in range(20)]
+    assert groups == [8, 8, 4]
+    assert await gathering.ask(50) == 100
+
+
+async def test_an_error_reaches_every_call_of_its_group_and_no_other():
+    """The next group is answered; a caller that left is not asked for."""
+    seen = []
+
+    async def answer(items):
+        seen.append(items)
+        for number, item in enumerate(items):
+            if item == "bad":
+                message = "broken"
+                raise ValueError(message)
+            yield number, item
+
+    gathering = Gathering(answer, quiet_s=0.001)
+    left = asyncio.ensure_future(gathering.ask("left"))
+    await asyncio.sleep(0)
+    left.cancel()
+    found = await asyncio.gather(*(gathering.ask(x) for x in ("good", "bad", "late")), return_exceptions=True)
+    assert [str(result) for result in found] == ["good", "broken", "broken"]
+    assert await gathering.ask("next") == "next"
+    assert seen == [["good", "bad", "late"], ["next"]]

@@ -22,9 +22,11 @@ from potstill.messages import say
 from potstill.preflight import require_endpoint, require_sound_arms, require_sound_asking, require_splits
 from potstill.purchases import Scored, buy, buy_all, greedy, plan_purchases, scored_teachers
 from potstill.recipe.reading import dump_recipe, load_recipe
+from potstill.recipe.teachers import TeacherConfig
 from potstill.recipe.whole import Recipe
 from potstill.records import Comparison, Problem, Rationale, Score, content_id, to_dict
 from potstill.run import Run, chain
+from potstill.teachers.reaching import ledger_name
 from potstill.verdicts import read_verified, verify_file
 
 STAGES = ("problems", "sample", "verify", "filter", "mix", "train", "infer", "evaluate", "report")
@@ -268,7 +270,7 @@ class Pipeline:
 
 def fingerprints(recipe: Recipe) -> dict[str, str]:
     """Return the mark of each stage that all arms share."""
-    teachers = [t.model_dump(mode="json", exclude=UNCHANGING) for t in recipe.teachers]
+    teachers = [_teacher_mark(teacher) for teacher in recipe.teachers]
     sample = recipe.sample.model_dump(mode="json", exclude={"max_failed_frac", "retry_failed"})
     checking = recipe.verify.model_dump(mode="json", exclude={"workers", "max_failed_frac"})
     if "pot" in recipe.sample.kinds:
@@ -284,8 +286,14 @@ def fingerprints(recipe: Recipe) -> dict[str, str]:
     splits = list(recipe.evaluate.splits)
     asked_as = {**sample, "n": 1}
     for asked in scored_teachers(recipe, tells=False):
-        table = asked.teacher.model_dump(mode="json", exclude={*UNCHANGING, "weight"})
+        table = {**_teacher_mark(asked.teacher), "weight": None}
         marks[asked.stage] = content_id(marks["problems"], [table], asked_as, splits, marks["verify"])
     answered = [mark for name, mark in marks.items() if name.startswith("predictions/")]
     marks["evaluate"] = content_id(recipe.evaluate.model_dump(mode="json"), recipe.task, answered)
     return marks
+
+
+def _teacher_mark(teacher: TeacherConfig) -> dict[str, Any]:
+    """Return what of a teacher decides what it says; a local model by its content, too."""
+    table = teacher.model_dump(mode="json", exclude=UNCHANGING)
+    return {**table, "content": ledger_name(teacher)} if teacher.local is not None else table

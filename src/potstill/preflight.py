@@ -21,7 +21,7 @@ from potstill.recipe.whole import Recipe
 def require_teachers(recipe: Recipe) -> tuple[TeacherConfig, ...]:
     """Return the recipe's teachers, or raise `ConfigError` where there is none."""
     if not recipe.teachers:
-        message = "teachers: none given; give base_url and model of an endpoint, or replay: FILE"
+        message = "teachers: none given; give base_url and model of an endpoint, local: MODEL, or replay: FILE"
         raise ConfigError(message)
     return recipe.teachers
 
@@ -34,11 +34,15 @@ def require_sound_asking(recipe: Recipe) -> None:
     """
     from potstill.rationales.asking import load_asking
     from potstill.teachers.base import require_price
+    from potstill.teachers.local import model_source
 
     teachers = require_teachers(recipe)
     for number, teacher in enumerate(teachers):
         where = "teachers" if len(teachers) == 1 else f"teachers.{number}"
         require_price(teacher, recipe.budget)
+        if teacher.local is not None:
+            require_extra("torch", "train")
+            model_source(teacher.local)
         if teacher.base_url is not None and teacher.base_url != MINIATURE and not teacher.model:
             message = f"{where}.model: this key is required; name the model that the endpoint is to be asked for"
             raise ConfigError(message)
@@ -50,7 +54,7 @@ def require_endpoint(recipe: Recipe) -> None:
     from potstill.teachers.openai import OpenAIEndpoint
 
     for teacher in require_teachers(recipe):
-        if teacher.replay is None and teacher.base_url != MINIATURE:
+        if teacher.base_url is not None and teacher.base_url != MINIATURE:
             OpenAIEndpoint(teacher.resolved())
 
 

@@ -87,8 +87,8 @@ def plan_sample(recipe: Recipe, problems: Sequence[Problem]) -> list[dict[str, A
 def _planned(
     recipe: Recipe, problems: Sequence[Problem], config: SampleConfig, teachers: Sequence[TeacherConfig], stage: str
 ) -> list[dict[str, Any]]:
-    from potstill.miniature.embedded import known_as, ledger_name
     from potstill.rationales.planning import plan
+    from potstill.teachers.reaching import known_as, ledger_name
 
     addressed = [(known_as(teacher), ledger_name(teacher)) for teacher in teachers]
     rows = plan(problems, config, addressed, seed=recipe.seed, ledger=recipe.ledger)
@@ -105,9 +105,9 @@ async def buy(
         run: What the budget is counted over, also across resumptions: the run directory, or the file written.
         teachers: Those to ask; `None`: all of the recipe.
     """
-    from potstill.miniature.embedded import reachable
     from potstill.rationales.sampling import sample_to_file
     from potstill.teachers.ledger import Ledger, default_ledger_path
+    from potstill.teachers.reaching import reachable
 
     asked = require_teachers(recipe) if teachers is None else teachers
     async with AsyncExitStack() as stack:

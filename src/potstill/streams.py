@@ -111,6 +111,75 @@ async def _next(source: AsyncIterator[T]) -> list[T]:
         return []
 
 
+class Gathering(Generic[T, U]):
+    """Calls that wait together and are answered together, one group after another.
+
+    A group closes when no call has joined it for `quiet_s` seconds, or when `most` have. A caller that is cancelled
+    leaves its group if it has not been begun.
+    """
+
+    def __init__(
+        self, answer: Callable[[list[T]], AsyncIterator[tuple[int, U]]], *, quiet_s: float, most: int | None = None
+    ) -> None:
+        """Set up.
+
+        Args:
+            answer: Yields (number of the call in its group, its result) as results come. An error reaches every call
+                that has no result yet.
+        """
+        self._answer = answer
+        self._quiet_s = quiet_s
+        self._most = most
+        self._waiting: list[tuple[T, asyncio.Future[U]]] = []
+        self._work: asyncio.Task[None] | None = None
+
+    async def ask(self, item: T) -> U:
+        """Return the result of one call."""
+        done: asyncio.Future[U] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, done))
+        if self._work is None:
+            self._work = asyncio.create_task(self._go_on())
+        return await done
+
+    async def aclose(self) -> None:
+        """Stop, whatever still waits."""
+        if self._work is not None:
+            self._work.cancel()
+            await asyncio.gather(self._work, return_exceptions=True)
+
+    async def _go_on(self) -> None:
+        try:
+            while self._waiting:
+                await self._settle()
+                group, self._waiting = self._waiting[: self._most], self._waiting[self._most or len(self._waiting) :]
+                group = [(item, done) for item, done in group if not done.done()]
+                if group:
+                    await self._answer_group(group)
+        finally:
+            self._work = None
+
+    async def _settle(self) -> None:
+        """Wait until the group is full or nobody joins any more."""
+        count = 0
+        while count != len(self._waiting) and (self._most is None or len(self._waiting) < self._most):
+            count = len(self._waiting)
+            await asyncio.sleep(self._quiet_s)
+
+    async def _answer_group(self, group: list[tuple[T, asyncio.Future[U]]]) -> None:
+        try:
+            async with aclosing(self._answer([item for item, _ in group])) as results:  # type: ignore[type-var]
+                async for number, result in results:
+                    if not group[number][1].done():
+                        group[number][1].set_result(result)
+        except Exception as error:  # noqa: BLE001 - reaches every caller that waits for this group
+            for _, done in group:
+                if not done.done():
+                    done.set_exception(error)
+        finally:
+            for _, done in group:
+                done.cancel()
+
+
 class _Tasks(Generic[U]):
     """Running tasks and those that have finished; O(1) per task, where `asyncio.wait` is O(running)."""
 

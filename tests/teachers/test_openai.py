@@ -16,13 +16,12 @@ KEY = "sk-very-secret-key"
 GOOD = json.dumps({"choices": [{"index": 0, "message": {"content": "hi"}, "finish_reason": "stop"}]})
 
 
-async def exchange(config, request=None, **options):
+async def exchange(config, request=None, indices=(0,)):
     """Send one request; returns the outcome."""
     request = request or asking("q")
     endpoint = OpenAIEndpoint(config)
-    options = {"is_chat": request.prompt is None, "seed": request.seed_of(0), "n": 1, **options}
     try:
-        return await endpoint.send(endpoint.prepare(request), **options)
+        return await endpoint.send(request, endpoint.prepare(request), indices)
     finally:
         await endpoint.aclose()
 
@@ -33,7 +32,7 @@ async def test_the_body_holds_what_was_asked_and_nothing_else(raw_server):
     request = asking(
         "q ü", temperature=0.5, stop=("\n",), logprobs=True, extra={"top_k": 3}, problem_id="p", kind="cot"
     )
-    assert isinstance(await exchange(pointing(url), request, n=2), Reply)
+    assert isinstance(await exchange(pointing(url), request, [0, 1]), Reply)
     assert isinstance(await exchange(pointing(url), asking("q", seed=None)), Reply)
     first, second = (json.loads(body) for _, body in raw.requests)
     assert first == {
@@ -88,7 +87,7 @@ async def test_no_secret_is_in_a_message_or_in_a_repr(raw_server, monkeypatch, f
         "query": pointing(f"{url}?api-key={KEY}"),
     }[form]
     endpoint = OpenAIEndpoint(config.resolved())
-    outcome = await endpoint.send(endpoint.prepare(asking("q")), is_chat=True, seed=None, n=1)
+    outcome = await endpoint.send(asking("q"), endpoint.prepare(asking("q")), [0])
     error = endpoint.refused(outcome, asking("q"))
     await endpoint.aclose()
     assert "Incorrect API key provided" in str(error)

@@ -195,7 +195,7 @@ def build_request(
     section = template.section(kind)
     shown = _ordered(demonstrations, problem, sample_config, seed)
     _require_shown(shown, section, kind, template)
-    is_chat = teacher_config.api == "chat"
+    is_chat = teacher_config.api != "completions"
     system = sample_config.system
     if system is None:
         system = _filled(section.system or "", section, template, problem)

@@ -93,8 +93,8 @@ class Party:
 async def _sample_opened(
     problems: Iterable[Problem], configs: Sequence[TeacherConfig], config: SampleConfig, *, seed: int, **options: Any
 ) -> AsyncGenerator[Rationale, None]:
-    from potstill.miniature.embedded import reachable
     from potstill.teachers.ledger import Ledger, default_ledger_path
+    from potstill.teachers.reaching import reachable
 
     if len(configs) > 1:
         problems = list(problems)

@@ -23,7 +23,7 @@ class PriceConfig(Table):
 
 
 class TeacherConfig(Table):
-    """One teacher: an OpenAI-compatible endpoint, or recorded rationales.
+    """One teacher: an OpenAI-compatible endpoint, a model in this process, or recorded rationales.
 
     `${VAR}` in its values stays as it is, also in the run's copy of the recipe, until the teacher is opened: a secret
     is never written.
@@ -38,7 +38,11 @@ class TeacherConfig(Table):
     """Its share of each problem's samples, of several teachers; 0: it is asked at evaluation only."""
     api_key_env: str | None = "OPENAI_API_KEY"
     """Environment variable that holds the key; the key itself is never written."""
-    api: Literal["chat", "completions"] = "chat"
+    api: Literal["chat", "completions"] | None = None
+    """`None`: chat; of a local model, plain completions where it has no chat template."""
+    local: str | None = None
+    """A Hugging Face model's folder or name instead of an endpoint, or `miniature`, the embedded student: it is run in
+    this process, and costs nothing."""
     replay: str | tuple[str, ...] | None = None
     """A file of recorded rationales instead of an endpoint, or several one after another."""
     temperature: float | None = Field(default=1.0, ge=0)
@@ -63,8 +67,19 @@ class TeacherConfig(Table):
 
     @model_validator(mode="after")
     def _one_kind(self) -> TeacherConfig:
-        if self.base_url is None and self.replay is None:
-            message = "a teacher needs 'base_url' (an endpoint) or 'replay' (a file of recorded rationales)"
+        given = [name for name in ("base_url", "local", "replay") if getattr(self, name) is not None]
+        if not given:
+            message = (
+                "a teacher needs 'base_url' (an endpoint), 'local' (a model in this process) or 'replay' (a file of "
+                "recorded rationales)"
+            )
+            raise ValueError(message)
+        if "local" in given and len(given) > 1:
+            message = f"a teacher has one source, here {' and '.join(given)} are given; leave one"
+            raise ValueError(message)
+        unknown = sorted(set(self.extra_body) - {"chat_template_kwargs"})
+        if self.local is not None and unknown:
+            message = f"extra_body: {unknown[0]!r} means nothing to a local model; it takes chat_template_kwargs only"
             raise ValueError(message)
         return self
 
@@ -86,6 +101,8 @@ class TeacherConfig(Table):
         """Who its texts are said to be by; for recorded rationales without a name, the rows say so themselves."""
         if self.name or self.model:
             return self.name or self.model
+        if self.local is not None:
+            return PurePath(self.local).name or self.local
         files = (self.replay,) if isinstance(self.replay, str) else self.replay or ()
         return "+".join(PurePath(file).name for file in files) or self.base_url or ""
 

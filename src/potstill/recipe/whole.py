@@ -112,7 +112,7 @@ class Recipe(Table):
     @model_validator(mode="after")
     def _likelihood_is_asked_for(self) -> Recipe:
         by_likelihood = self.mix.select is not None and self.mix.select.by == "likelihood"
-        if by_likelihood and any(t.replay is None and not t.logprobs for t in self.teachers):
+        if by_likelihood and any(t.base_url is not None and not t.logprobs for t in self.teachers):
             message = "mix.select.by: likelihood needs the teacher's log-probabilities; set teachers.logprobs: true"
             raise ValueError(message)
         return self

@@ -23,6 +23,7 @@ from potstill.records import canonical_json, child_seed
 
 if TYPE_CHECKING:
     from potstill.recipe.teachers import BudgetConfig, PriceConfig, TeacherConfig
+    from potstill.teachers.buying import Wire
     from potstill.teachers.ledger import Ledger
     from potstill.teachers.pacing import Budget
 
@@ -199,7 +200,7 @@ async def open_teacher(
     """Open the teacher that a recipe describes.
 
     Args:
-        config: An endpoint (`base_url`) or a file of recorded rationales (`replay`).
+        config: An endpoint (`base_url`), a model (`local`, see `reaching.known_as`) or recorded rationales (`replay`).
         ledger: Where completions are kept; `None` keeps nothing and buys everything anew.
         budget: Hard limits, over everything that `run` has spent so far; an open one is shared with other teachers.
         seed: Seeds the jitter of retries; texts are seeded by the request.
@@ -225,11 +226,10 @@ async def open_teacher(
         teacher = ReplayTeacher(config.replay, author=config.model)
     else:
         from potstill.teachers.buying import BuyingTeacher
-        from potstill.teachers.openai import OpenAIEndpoint
 
         teacher = BuyingTeacher(
             config,
-            OpenAIEndpoint(config),
+            open_wire(config),
             endpoint=endpoint or endpoint_id(config),
             ledger=ledger,
             budget=purse,
@@ -242,6 +242,17 @@ async def open_teacher(
         yield teacher
     finally:
         await teacher.aclose()
+
+
+def open_wire(config: TeacherConfig) -> Wire:
+    """Return the way to a teacher's model; errors as `open_teacher`."""
+    if config.local is not None:
+        from potstill.teachers.local import LocalModel
+
+        return LocalModel(config)
+    from potstill.teachers.openai import OpenAIEndpoint
+
+    return OpenAIEndpoint(config)
 
 
 def open_budget(
@@ -260,7 +271,8 @@ def open_budget(
 
 def require_price(config: TeacherConfig, budget: BudgetConfig | None) -> None:
     """Raise `ConfigError` if a budget in money could never be reached."""
-    if budget is not None and budget.money is not None and config.price is None and config.replay is None:
+    is_sold = config.base_url is not None
+    if budget is not None and budget.money is not None and config.price is None and is_sold:
         message = (
             "budget.money: set, but teacher.price is not, so nothing could be charged; give price or budget.tokens"
         )

@@ -15,9 +15,9 @@ import os
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from potstill.errors import TeacherError
+from potstill.errors import RefusedError, TeacherError
 from potstill.streams import map_concurrent
 from potstill.teachers.base import Completion, Meter, OnEvent, Request, with_extra_body
 from potstill.teachers.charging import Costs, shared
@@ -27,12 +27,38 @@ from potstill.teachers.responses import Choice, Failure, Reply
 
 if TYPE_CHECKING:
     from potstill.recipe.teachers import TeacherConfig
-    from potstill.teachers.openai import OpenAIEndpoint
 
 QUICK_TRIES = 3
 """Attempts to reach an endpoint that has never answered."""
 POLL_S = (0.05, 1.0)
 """First and longest wait between two looks at what another process is buying."""
+
+
+class Wire(Protocol):
+    """The way to a model: an endpoint over HTTP, its batches, or a model in this process."""
+
+    address: str
+    """What may be shown of where it is."""
+
+    def prepare(self, request: Request) -> str:
+        """Return what all attempts of a request send, as text: its length is what estimates of cost go by."""
+        ...
+
+    async def send(self, request: Request, head: str, indices: Sequence[int]) -> Reply | Failure:
+        """Return a choice per index, or as many as there are; a failure is returned, never raised."""
+        ...
+
+    def refused(self, failure: Failure, request: Request) -> RefusedError:
+        """Return the error of a request that will never be served as it is."""
+        ...
+
+    def unreachable(self, failure: Failure) -> TeacherError:
+        """Return the error of a model that cannot be reached."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close connections."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +73,12 @@ class Order:
 
 
 class BuyingTeacher:
-    """A teacher behind an endpoint; made by `open_teacher`."""
+    """A teacher behind a wire; made by `open_teacher`."""
 
     def __init__(
         self,
         config: TeacherConfig,
-        wire: OpenAIEndpoint,
+        wire: Wire,
         *,
         endpoint: str,
         ledger: Ledger | None,
@@ -238,8 +264,7 @@ class BuyingTeacher:
         self.meter.in_flight += 1
         outcome: Reply | Failure | None = None
         try:
-            seed = request.seed_of(indices[0])
-            outcome = await self._wire.send(order.head, is_chat=request.prompt is None, seed=seed, n=n)
+            outcome = await self._wire.send(request, order.head, indices)
         finally:
             self.meter.in_flight -= 1
             self._pace.leave(is_uncommitted=isinstance(outcome, Reply))

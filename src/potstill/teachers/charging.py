@@ -78,10 +78,13 @@ class Costs:
 def shared(usage: Mapping[str, int], choices: Sequence[Choice]) -> list[dict[str, int]]:
     """Split a request's usage over its choices: prompt and cache to the first, completion tokens by length.
 
-    The shares sum to the whole. Of one choice nothing is estimated that the server reported.
+    The shares sum to the whole. Nothing is estimated of one choice, or of choices that each know their tokens.
     """
     if len(choices) == 1:
         return [dict(usage)]
+    if all(choice.tokens is not None for choice in choices):
+        own = [{"prompt_tokens": 0, "completion_tokens": choice.tokens or 0} for choice in choices]
+        return [{**usage, "completion_tokens": own[0]["completion_tokens"]}, *own[1:]]
     lengths = [_length(choice) + 1 for choice in choices]
     total, left = sum(lengths), usage.get("completion_tokens", 0)
     shares = []

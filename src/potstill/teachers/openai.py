@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,8 +73,9 @@ class OpenAIEndpoint:
         body.update(request.extra)
         return json.dumps(body)[:-1]
 
-    async def send(self, head: str, *, is_chat: bool, seed: int | None, n: int) -> Reply | Failure:
-        """Send one request and return what came back; a failure is returned, never raised."""
+    async def send(self, request: Request, head: str, indices: Sequence[int]) -> Reply | Failure:
+        """Send one request for a choice per index and return what came back; a failure is returned, never raised."""
+        seed, n, is_chat = request.seed_of(indices[0]), len(indices), request.prompt is None
         seed_part = "" if seed is None else f', "seed": {seed}'
         n_part = "" if n == 1 else f', "n": {n}'
         body = f"{head}{seed_part}{n_part}}}".encode("ascii")

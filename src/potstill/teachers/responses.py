@@ -38,6 +38,8 @@ class Choice:
     reason: str | None = None
     reasoning_content: str | None = None
     logprob: float | None = None
+    tokens: int | None = None
+    """Its completion tokens, where they are known for each choice."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,7 +159,7 @@ def gather(folder: Path, *, examples: int = 6) -> Facts:
 
 def teacher_name(teacher: Mapping[str, Any]) -> str:
     """Return what a reader calls a teacher of a recipe."""
-    names = (teacher.get(key) for key in ("name", "model", "replay", "base_url"))
+    names = (teacher.get(key) for key in ("name", "model", "local", "replay", "base_url"))
     return str(next((name for name in names if name), "?"))
 
 
@@ -169,7 +169,9 @@ def is_miniature(recipe: Mapping[str, Any]) -> bool:
     sources = [problems, *(problems.get("splits") or {}).values()]
     teachers = recipe.get("teachers") or []
     student = (recipe.get("student") or {}).get("model")
-    named = [source.get("source") for source in sources] + [teacher.get("base_url") for teacher in teachers]
+    named = [source.get("source") for source in sources] + [
+        teacher.get(key) for teacher in teachers for key in ("base_url", "local")
+    ]
     return "miniature" in [student, *named]
 
 
