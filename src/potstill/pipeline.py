@@ -31,7 +31,7 @@ from potstill.verdicts import read_verified, verify_file
 
 STAGES = ("problems", "sample", "verify", "filter", "mix", "train", "infer", "evaluate", "report")
 UNCHANGING = {"max_concurrency", "requests_per_minute", "tokens_per_minute", "timeout_s", "max_retries", "price",
-              "api_key_env", "proxy", "ca_file", "n"}  # fmt: skip
+              "api_key_env", "proxy", "ca_file", "n", "batch"}  # fmt: skip
 """Teacher keys that cannot change an answer: changing them invalidates nothing."""
 
 

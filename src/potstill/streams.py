@@ -112,24 +112,32 @@ async def _next(source: AsyncIterator[T]) -> list[T]:
 
 
 class Gathering(Generic[T, U]):
-    """Calls that wait together and are answered together, one group after another.
+    """Calls that wait together and are answered together.
 
     A group closes when no call has joined it for `quiet_s` seconds, or when `most` have. A caller that is cancelled
     leaves its group if it has not been begun.
     """
 
     def __init__(
-        self, answer: Callable[[list[T]], AsyncIterator[tuple[int, U]]], *, quiet_s: float, most: int | None = None
+        self,
+        answer: Callable[[list[T]], AsyncIterator[tuple[int, U]]],
+        *,
+        quiet_s: float,
+        most: int | None = None,
+        at_once: int = 1,
     ) -> None:
         """Set up.
 
         Args:
             answer: Yields (number of the call in its group, its result) as results come. An error reaches every call
                 that has no result yet.
+            at_once: Groups that are answered at the same time.
         """
         self._answer = answer
         self._quiet_s = quiet_s
         self._most = most
+        self._at_once = at_once
+        self._running: set[asyncio.Task[None]] = set()
         self._waiting: list[tuple[T, asyncio.Future[U]]] = []
         self._work: asyncio.Task[None] | None = None
 
@@ -143,9 +151,10 @@ class Gathering(Generic[T, U]):
 
     async def aclose(self) -> None:
         """Stop, whatever still waits."""
-        if self._work is not None:
-            self._work.cancel()
-            await asyncio.gather(self._work, return_exceptions=True)
+        tasks = [*self._running, *([self._work] if self._work is not None else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _go_on(self) -> None:
         try:
@@ -154,7 +163,11 @@ class Gathering(Generic[T, U]):
                 group, self._waiting = self._waiting[: self._most], self._waiting[self._most or len(self._waiting) :]
                 group = [(item, done) for item, done in group if not done.done()]
                 if group:
-                    await self._answer_group(group)
+                    task = asyncio.create_task(self._answer_group(group))
+                    self._running.add(task)
+                    task.add_done_callback(self._running.discard)
+                while len(self._running) >= self._at_once:
+                    await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._work = None
 

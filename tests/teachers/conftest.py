@@ -29,6 +29,28 @@ async def raw_server():
         server.close()
 
 
+@pytest.fixture
+async def batch_server():
+    """A factory: `await batch_server(**options)` gives (url, BatchServer)."""
+    from aiohttp import web
+    from loopback_endpoints import BatchServer
+
+    runners = []
+
+    async def start(*arguments, **options):
+        served = BatchServer(*arguments, **options)
+        runner = web.AppRunner(served.application(), access_log=None)
+        runners.append(runner)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        return f"http://127.0.0.1:{runner.addresses[0][1]}/v1", served
+
+    yield start
+    for runner in runners:
+        await runner.cleanup()
+
+
 @pytest.fixture(scope="session")
 def served_once():
     from loopback_endpoints import Served

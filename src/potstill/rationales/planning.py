@@ -66,7 +66,7 @@ def _plan_of(problems: Sequence[Problem], asking: Asking, endpoint: str, reader:
         "requests": requests,
         "prompt_tokens": usage["prompt_tokens"],
         "max_completion_tokens": usage["completion_tokens"],
-        "max_money": None if teacher_config.price is None else round(money_for(usage, teacher_config.price), 4),
+        "max_money": None if teacher_config.price is None else round(money_for(usage, teacher_config.charged), 4),
     }
 
 

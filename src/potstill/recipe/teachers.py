@@ -22,6 +22,21 @@ class PriceConfig(Table):
     output: float = Field(default=0.0, ge=0)
 
 
+class BatchConfig(Table):
+    """`teachers.batch`: how a provider's batches are used."""
+
+    price: float = Field(default=0.5, ge=0)
+    """What a batch costs of `price`."""
+    most: int = Field(default=10_000, ge=1)
+    """Requests in one batch."""
+    collect_s: float = Field(default=2.0, gt=0)
+    """A batch is sent when no request has joined it for so long."""
+    poll_s: float = Field(default=60.0, gt=0)
+    """Longest wait between two looks at a batch."""
+    window: str = "24h"
+    """The time that the provider is given (`completion_window`)."""
+
+
 class TeacherConfig(Table):
     """One teacher: an OpenAI-compatible endpoint, a model in this process, or recorded rationales.
 
@@ -60,6 +75,8 @@ class TeacherConfig(Table):
     timeout_s: float = Field(default=120.0, gt=0)
     max_retries: int = Field(default=6, ge=0)
     price: PriceConfig | None = None
+    batch: bool | BatchConfig = False
+    """Ask in batches (the OpenAI batch interface): slower, by hours, and mostly at half the price."""
     extra_body: dict[str, Any] = {}
     headers: dict[str, str] = {}
     proxy: str | None = None
@@ -76,6 +93,9 @@ class TeacherConfig(Table):
             raise ValueError(message)
         if "local" in given and len(given) > 1:
             message = f"a teacher has one source, here {' and '.join(given)} are given; leave one"
+            raise ValueError(message)
+        if self.batch and self.base_url in (None, "miniature"):
+            message = "batch: only an endpoint that sells batches takes them; leave the key out, or give its base_url"
             raise ValueError(message)
         unknown = sorted(set(self.extra_body) - {"chat_template_kwargs"})
         if self.local is not None and unknown:
@@ -105,6 +125,19 @@ class TeacherConfig(Table):
             return PurePath(self.local).name or self.local
         files = (self.replay,) if isinstance(self.replay, str) else self.replay or ()
         return "+".join(PurePath(file).name for file in files) or self.base_url or ""
+
+    @property
+    def batching(self) -> BatchConfig | None:
+        """How it is asked in batches; `None`: it is not."""
+        return BatchConfig() if self.batch is True else self.batch or None
+
+    @property
+    def charged(self) -> PriceConfig | None:
+        """What is paid per million tokens: the price, of batches a part of it."""
+        if self.price is None or self.batching is None:
+            return self.price
+        paid = {name: value * self.batching.price for name, value in self.price if value is not None}
+        return PriceConfig(**paid)
 
     def resolved(self) -> TeacherConfig:
         """Return the teacher with every `${VAR}` filled in from the environment; only for use, never for writing."""

@@ -69,6 +69,8 @@ class Reader:
         facts |= dict(zip(("duplicates", "duplicates_after_broken_answers"), self._duplicates(), strict=True))
         for name, query in GROUPED.items():
             facts[name] = dict(connection.execute(query).fetchall())
+        if connection.execute("select count(*) from sqlite_master where name = 'batches'").fetchone()[0]:
+            facts["batches"] = dict(connection.execute("select state, count(*) from batches group by state").fetchall())
         return facts
 
     def _duplicates(self) -> tuple[int, int]:

@@ -227,10 +227,12 @@ async def open_teacher(
     else:
         from potstill.teachers.buying import BuyingTeacher
 
-        teacher = BuyingTeacher(
+        name = endpoint or endpoint_id(config)
+        wire = open_wire(config, ledger, name, on_event)
+        teacher = buyer = BuyingTeacher(
             config,
-            open_wire(config),
-            endpoint=endpoint or endpoint_id(config),
+            wire,
+            endpoint=name,
             ledger=ledger,
             budget=purse,
             seed=seed,
@@ -239,13 +241,21 @@ async def open_teacher(
             retry_failed=retry_failed,
         )
     try:
+        if config.batching is not None:
+            from potstill.teachers.batches import keep_leftovers
+
+            await keep_leftovers(wire, buyer)
         yield teacher
     finally:
         await teacher.aclose()
 
 
-def open_wire(config: TeacherConfig) -> Wire:
+def open_wire(config: TeacherConfig, ledger: Ledger | None, endpoint: str, on_event: OnEvent | None) -> Wire:
     """Return the way to a teacher's model; errors as `open_teacher`."""
+    if config.batching is not None:
+        from potstill.teachers.batches import BatchEndpoint
+
+        return BatchEndpoint(config, ledger, endpoint, on_event)
     if config.local is not None:
         from potstill.teachers.local import LocalModel
 

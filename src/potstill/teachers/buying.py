@@ -14,7 +14,7 @@ import asyncio
 import os
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from potstill.errors import RefusedError, TeacherError
@@ -72,6 +72,16 @@ class Order:
     """The body, but for seed and n."""
 
 
+@dataclass(frozen=True, slots=True)
+class Sold:
+    """An answer that outlived the process that asked for it."""
+
+    key: str
+    cap: int | None
+    indices: Sequence[int]
+    outcome: Reply | Failure
+
+
 class BuyingTeacher:
     """A teacher behind a wire; made by `open_teacher`."""
 
@@ -97,7 +107,7 @@ class BuyingTeacher:
         self._books: Ledger | NoLedger = ledger if ledger is not None else NoLedger()
         self._labels = Labels(run, wire.address, config.model)
         self._budget = budget
-        self._costs = Costs(config.price)
+        self._costs = Costs(config.charged)
         self._on_event = on_event
         self._allow_failed = not retry_failed
         self._rng = random.Random(f"{seed}/{os.getpid()}")
@@ -133,6 +143,36 @@ class BuyingTeacher:
     async def aclose(self) -> None:
         """Close connections."""
         await self._wire.aclose()
+
+    async def keep(self, sold: Sold) -> None:
+        """Store what was asked for by a process that ended before its answer came, and charge it.
+
+        What the ledger holds by now is left as it is, and costs nothing.
+        """
+        claim = await self._books.claim(sold.key, sold.indices, sold.cap)
+        kept: list[Completion] = []
+        try:
+            if claim.claimed:
+                kept = await self._keep_claimed(sold, claim.claimed)
+        finally:
+            left = sorted(set(claim.claimed) - {completion.index for completion in kept})
+            if left:
+                self._books.release(sold.key, left)
+
+    async def _keep_claimed(self, sold: Sold, claimed: Sequence[int]) -> list[Completion]:
+        order = Order(Request(model=self.config.model), sold.key, sold.cap, " ")
+        usage, money = self._charge(order, sold.outcome, len(sold.indices))
+        entry = Attempt(
+            key=sold.key, cap=sold.cap, indices=claimed, outcome="ok", billed=True, usage=usage, money=money
+        )
+        if isinstance(sold.outcome, Failure):
+            entry = replace(entry, outcome=sold.outcome.code, billed=sold.outcome.billed)
+            self._books.note(entry, self._labels)
+            return []
+        found = [c for c in self._completions(order, sold.indices, sold.outcome, usage) if c.index in claimed]
+        await self._books.store(replace(entry, indices=[c.index for c in found]), found, self._labels)
+        self._count(found)
+        return found
 
     async def _fly(self, request: Request, key: str, indices: Sequence[int]) -> dict[int, Completion]:
         """Obtain completions, so that a second caller who asks for them meanwhile awaits these."""

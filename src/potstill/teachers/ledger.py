@@ -95,6 +95,7 @@ class _Job:
     rows: Sequence[tuple[Any, ...]] = ()
     done: asyncio.Future[Any] | None = None
     passed: threading.Event | None = None
+    statement: tuple[str, Sequence[Any]] | None = None
 
 
 class Ledger:
@@ -173,6 +174,14 @@ class Ledger:
         if not self._closing:
             self._put(_Job("release", key, indices))
 
+    async def execute(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run a statement on the ledger's file and return its rows; it is on disk by then.
+
+        Raises:
+            DataError: The ledger cannot be written.
+        """
+        return await self._ask(_Job("execute", "", (), statement=(statement, values)))  # type: ignore[no-any-return]
+
     def spent(self, run: str) -> dict[str, float]:
         """Return {tokens, money} that a run has spent so far, by this file."""
         self.flush()
@@ -232,11 +241,14 @@ class Ledger:
         results: list[Any] = []
         try:
             # A claim alone must be seen by others but need not survive power loss: it spares a sync.
-            is_durable = any(job.kind in ("store", "note") for job in jobs)
+            is_durable = any(job.kind in ("store", "note", "execute") for job in jobs)
             connection.execute(f"pragma synchronous = {'full' if is_durable else 'normal'}")
             connection.execute("begin immediate")
             self._write(connection, jobs)
-            results = self._claim_all(connection, jobs)
+            results = [*self._claim_all(connection, jobs)]
+            for place, job in enumerate(jobs):
+                if job.statement is not None:
+                    results[place] = connection.execute(*job.statement).fetchall()
             connection.execute("commit")
         except Exception as cause:  # noqa: BLE001 - handed to everyone who waits; the thread must outlive it
             if connection.in_transaction:

@@ -23,7 +23,7 @@ from potstill.errors import ConfigError, RefusedError, TeacherError, shorten
 from potstill.recipe.environment import is_credential
 from potstill.teachers.base import CAPS, Request, public_url
 from potstill.teachers.pacing import retry_after
-from potstill.teachers.responses import Failure, Reply, read_response
+from potstill.teachers.responses import Failure, Reply, read_refusal, read_response
 
 if TYPE_CHECKING:
     from potstill.recipe.teachers import TeacherConfig
@@ -75,12 +75,33 @@ class OpenAIEndpoint:
 
     async def send(self, request: Request, head: str, indices: Sequence[int]) -> Reply | Failure:
         """Send one request for a choice per index and return what came back; a failure is returned, never raised."""
-        seed, n, is_chat = request.seed_of(indices[0]), len(indices), request.prompt is None
-        seed_part = "" if seed is None else f', "seed": {seed}'
-        n_part = "" if n == 1 else f', "n": {n}'
-        body = f"{head}{seed_part}{n_part}}}".encode("ascii")
-        outcome = await self._post(self._chat if is_chat else self._plain, body)
+        body = body_of(request, head, indices).encode("ascii")
+        outcome = await self._post(self._chat if request.prompt is None else self._plain, body)
         return outcome if isinstance(outcome, Reply) or not outcome.message else self._masked(outcome)
+
+    async def call(
+        self, method: str, route: str, body: bytes | None = None, content_type: str = "application/json"
+    ) -> bytes | Failure:
+        """Send a request that asks for no text and return the body of its answer; a failure is returned, not raised.
+
+        Args:
+            route: What follows the address, such as `batches`; may end in a query.
+        """
+        if self._session is None:
+            self._session = self._open_session()
+        url, headers, status = _route(self.config, route), {"Content-Type": content_type}, None
+        proxy = self.config.proxy
+        try:
+            async with self._session.request(
+                method, url, data=body, headers=headers, allow_redirects=False, proxy=proxy
+            ) as response:
+                status, raw = response.status, await response.read()
+                if 200 <= status < 300:
+                    return raw
+                kind = response.headers.get("Content-Type", "")
+                return self._masked(read_refusal(status, kind, raw, retry_after(response.headers)))
+        except (aiohttp.ClientError, TimeoutError, ValueError) as cause:
+            return self._masked(classify(cause, status))
 
     async def aclose(self) -> None:
         """Close connections."""
@@ -157,6 +178,14 @@ class OpenAIEndpoint:
         return replace(failure, message=self.mask(failure.message))
 
 
+def body_of(request: Request, head: str, indices: Sequence[int]) -> str:
+    """Return the whole body of a request for a choice per index, from what `OpenAIEndpoint.prepare` gave."""
+    seed, n = request.seed_of(indices[0]), len(indices)
+    seed_part = "" if seed is None else f', "seed": {seed}'
+    n_part = "" if n == 1 else f', "n": {n}'
+    return f"{head}{seed_part}{n_part}}}"
+
+
 async def _body(response: aiohttp.ClientResponse) -> bytes | None:
     """Return a whole body, or `None` for one of over `MOST_BYTES`: memory must not depend on what a server sends."""
     if response.content_length is not None and "Content-Encoding" not in response.headers:
@@ -195,8 +224,9 @@ def _route(config: TeacherConfig, name: str) -> URL:
             "expected an address such as http://localhost:8000/v1"
         )
         raise ConfigError(message)
-    query = f"?{parts.query}" if parts.query else ""
-    return URL(f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}/{name}{query}")
+    name, _, own = name.partition("?")
+    query = "&".join(part for part in (parts.query, own) if part)
+    return URL(f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}/{name}{'?' if query else ''}{query}")
 
 
 def _headers(config: TeacherConfig) -> tuple[dict[str, str], tuple[str, ...]]:

@@ -15,7 +15,9 @@ from potstill.teachers import local
 
 
 def known_as(config: TeacherConfig) -> TeacherConfig:
-    """Return the teacher as it is asked: under its model's name, and through the API that it understands."""
+    """Return the teacher as it is asked: by its model's name, through the API that it knows, a batch at a time."""
+    if config.batching is not None:
+        return config.model_copy(update={"max_concurrency": config.batching.most})
     return local.settled(config) if config.local is not None else embedded.known_as(config)
 
 
