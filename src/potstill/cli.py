@@ -27,7 +27,7 @@ VERBS = {
     "report": "a run → one HTML file",
     "export": "a run → its examples and its student as folders for the Hugging Face Hub, with cards",
     "show": "counts, reasons and a few records of a file, a run or a ledger",
-    "serve": "an OpenAI-compatible endpoint on loopback: the embedded teacher",
+    "serve": "an OpenAI-compatible endpoint on loopback: a student, or the embedded teacher",
     "doctor": "the environment: versions, endpoints, GPU, disk",
 }
 HOME = {

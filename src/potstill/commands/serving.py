@@ -1,4 +1,4 @@
-"""`potstill serve` and `potstill doctor`: the embedded teacher's endpoint, and what this machine has."""
+"""`potstill serve` and `potstill doctor`: the embedded teacher's or a student's endpoint, and what this machine has."""
 
 from __future__ import annotations
 
@@ -8,17 +8,26 @@ import os
 import platform
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from potstill.commands.printing import print_json, print_text
 from potstill.errors import ConfigError
+from potstill.records import ANSWER_TYPES
+
+if TYPE_CHECKING:
+    from potstill.students.serving import Served
 
 
 def add(verb: str, parser: argparse.ArgumentParser) -> None:
     """Add the options of `serve` or `doctor`."""
     if verb == "serve":
+        parser.add_argument("student", nargs="?", metavar="STUDENT", help="the student's folder or name")
         parser.add_argument("--miniature", action="store_true", help="serve the embedded teacher")
+        parser.add_argument(
+            "--paths", metavar="KIND=K,…", help="answer by a vote over so many paths, e.g. cot=10,pot=10"
+        )
+        parser.add_argument("--answer-type", choices=ANSWER_TYPES, default="text", help="of a vote [text]")
         parser.add_argument("--port", type=int, default=0, metavar="P", help="port on loopback [a free one]")
         parser.set_defaults(call=serve)
     else:
@@ -28,13 +37,45 @@ def add(verb: str, parser: argparse.ArgumentParser) -> None:
 
 def serve(options: argparse.Namespace) -> int:
     """Serve until stopped."""
-    if not options.miniature:
-        message = "serve: only the embedded teacher can be served in this version; write `potstill serve --miniature`"
+    if options.miniature == bool(options.student):
+        message = "serve: give either a student's folder or name, or --miniature for the embedded teacher"
         raise ConfigError(message)
-    from potstill.miniature.server import serve as serve_miniature
+    if options.miniature:
+        from potstill.miniature.server import serve as serve_miniature
 
-    serve_miniature(options.port)
+        serve_miniature(options.port)
+        return 0
+    from potstill.miniature.loopback import run_until_stopped
+    from potstill.students.serving import serving
+
+    run_until_stopped(serving(_served(options), port=options.port))
     return 0
+
+
+def _served(options: argparse.Namespace) -> Served:
+    """Return the student that the options name, loaded, in the form that it was trained in."""
+    from potstill.commands.stages import read_pairs, recipe_of
+    from potstill.students.cards import read_record
+    from potstill.students.inference import mix_of, open_for_asking
+    from potstill.students.loading import resolve_source
+    from potstill.students.serving import Served
+
+    settings = {"paths": read_pairs(options.paths, "--paths", int)} if options.paths else {}
+    recipe = recipe_of(options, {"infer": settings})
+    is_said = options.recipe or any(pair.startswith("mix.") for pair in options.set)
+    source = resolve_source(options.student)
+    return Served(
+        loaded=open_for_asking(source),
+        name=Path(options.student).name,
+        mix=recipe.mix if is_said else mix_of(source),
+        config=recipe.infer,
+        is_trained=bool(is_said) or read_record(Path(source)) is not None,
+        votes=bool(options.paths),
+        answer_type=options.answer_type,
+        verify=recipe.verify,
+        sandbox=recipe.sandbox,
+        seed=recipe.seed,
+    )
 
 
 def doctor(options: argparse.Namespace) -> int:

@@ -94,7 +94,7 @@ def sample(options: argparse.Namespace) -> int:
         settings["kinds"] = [options.kind]
     if not options.recipe:
         settings.setdefault("template", "zero_shot")
-    recipe = _recipe(options, {"teachers": teacher, "sample": settings, **_given(options, "ledger")})
+    recipe = recipe_of(options, {"teachers": teacher, "sample": settings, **_given(options, "ledger")})
     out = Path() if options.dry_run else Path(_required(options, "out"))
     problems = _problems(options, recipe)
     if options.dry_run:
@@ -117,7 +117,7 @@ def verify(options: argparse.Namespace) -> int:
     from potstill.rationales.verification import verify as verify_stage
     from potstill.records import Rationale
 
-    recipe = _recipe(options, {})
+    recipe = recipe_of(options, {})
     problems = _problems(options, recipe)
     rationales = read_records(options.rationales, Rationale)
     verified = verify_stage(rationales, problems, recipe.verify, sandbox=recipe.sandbox)
@@ -138,7 +138,7 @@ def mix(options: argparse.Namespace) -> int:
     from potstill.students.exports import export
     from potstill.students.mixing import mix as mix_stage
 
-    recipe = _recipe(options, {})
+    recipe = recipe_of(options, {})
     problems = {p.id: p for p in _problems(options, recipe)}
     verdicts = {v.rationale_id: v for v in read_records(options.verdicts, Verdict)} if options.verdicts else {}
     rationales = [
@@ -167,7 +167,7 @@ def train(options: argparse.Namespace) -> int:
     from potstill.records import Example
     from potstill.students.training import train as train_stage
 
-    recipe = _recipe(options, {"student": {"model": options.student}} if options.student else {})
+    recipe = recipe_of(options, {"student": {"model": options.student}} if options.student else {})
     if options.student is None and not options.recipe:
         message = "train: --student is missing; give a Hugging Face name or folder, `miniature`, or --recipe FILE"
         raise ConfigError(message)
@@ -202,8 +202,8 @@ def infer(options: argparse.Namespace) -> int:
     from potstill.recipe.teachers import TeacherConfig
     from potstill.students.predicting import infer_to_file
 
-    settings = {"paths": _pairs(options.paths, "--paths", int)} if options.paths else {}
-    recipe = _recipe(options, {"infer": settings})
+    settings = {"paths": read_pairs(options.paths, "--paths", int)} if options.paths else {}
+    recipe = recipe_of(options, {"infer": settings})
     problems = _problems(options, recipe)
     student: Any = _required(options, "student")
     if str(student).startswith(("http://", "https://")):
@@ -238,7 +238,7 @@ def evaluate(options: argparse.Namespace) -> int:
     from potstill.files import read_records, write_atomic
     from potstill.records import Rationale, to_dict
 
-    recipe = _recipe(options, {})
+    recipe = recipe_of(options, {})
     problems = _problems(options, recipe)
     predictions = list(read_records(options.predictions, Rationale))
     scores = evaluate_stage(
@@ -297,7 +297,7 @@ def _stage_of_run(stage: str, options: argparse.Namespace) -> int:
     return run_file(recipe, options, stage, None)
 
 
-def _recipe(options: argparse.Namespace, tables: dict[str, Any]) -> Recipe:
+def recipe_of(options: argparse.Namespace, tables: dict[str, Any]) -> Recipe:
     """Return the recipe given, or the defaults, with the command's own options on top."""
     data = read_recipe(options.recipe) if options.recipe else {}
     data.setdefault("problems", {"source": "given on the command line"})
@@ -315,7 +315,7 @@ def _problems(options: argparse.Namespace, recipe: Recipe) -> list[Any]:
     from potstill.evaluation.datasets import load_problems
 
     own = recipe.problems.model_dump(include=OF_ANY_SOURCE if options.recipe else {*SourceConfig.model_fields})
-    own["columns"] |= _pairs(options.columns, "--columns", str) if options.columns else {}
+    own["columns"] |= read_pairs(options.columns, "--columns", str) if options.columns else {}
     own |= {"source": _required(options, "problems"), **_given(options, "limit")}
     return load_problems(SourceConfig(**own))
 
@@ -343,7 +343,12 @@ def _given(options: argparse.Namespace, *names: str) -> dict[str, Any]:
     return {name: value for name in names if (value := getattr(options, name)) is not None}
 
 
-def _pairs(text: str, flag: str, convert: type[Any]) -> dict[str, Any]:
+def read_pairs(text: str, flag: str, convert: type[Any]) -> dict[str, Any]:
+    """Return the pairs of an option such as `cot=10,pot=10`.
+
+    Raises:
+        ConfigError: It is not of that form.
+    """
     pairs = {}
     for part in text.split(","):
         key, separator, value = part.partition("=")

@@ -50,6 +50,9 @@ class Ask:
     logprobs: bool
     stream: bool
     include_usage: bool
+    messages: tuple[Mapping[str, str], ...] = ()
+    """Roles and contents of a chat, in order."""
+    top_p: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +63,17 @@ class Choice:
     finish: str
     tokens: int
     logprob: float | None = None
+    """Of every token, where `token_logprobs` does not say it of each."""
+    token_logprobs: tuple[tuple[str, float], ...] = ()
 
 
 class BodyError(ValueError):
-    """The body is JSON but not a request of this API; `param` names the field."""
+    """The body is JSON but not a request of this API; `param` names the field, `code` the reason by the API's word."""
 
-    def __init__(self, message: str, param: str | None = None) -> None:
+    def __init__(self, message: str, param: str | None = None, *, code: str | None = None) -> None:
         super().__init__(message)
         self.param = param
+        self.code = code
 
 
 def read_ask(body: Any, api: str) -> Ask:
@@ -79,7 +85,8 @@ def read_ask(body: Any, api: str) -> Ask:
     if not isinstance(body, Mapping):
         message = "the body must be a JSON object"
         raise BodyError(message)
-    prompt, last = _chat_prompt(body) if api == "chat" else _plain_prompt(body)
+    messages = _messages(body) if api == "chat" else ()
+    prompt, last = _chat_prompt(messages) if api == "chat" else _plain_prompt(body)
     options = body.get("stream_options")
     return Ask(
         api=api,
@@ -95,6 +102,8 @@ def read_ask(body: Any, api: str) -> Ask:
         logprobs=bool(body.get("logprobs")),
         stream=bool(body.get("stream")),
         include_usage=isinstance(options, Mapping) and bool(options.get("include_usage")),
+        messages=messages,
+        top_p=float(_field(body, "top_p", (int, float), 1.0)),
     )
 
 
@@ -160,20 +169,21 @@ def _cut_at_stop(text: str, stops: tuple[str, ...]) -> str:
     return text[: min(ends)] if ends else text
 
 
-def _chat_prompt(body: Mapping[str, Any]) -> tuple[str, str]:
-    messages = body.get("messages")
-    if not isinstance(messages, list) or not messages:
+def _messages(body: Mapping[str, Any]) -> tuple[Mapping[str, str], ...]:
+    given = body.get("messages")
+    if not isinstance(given, list) or not given:
         message = "'messages' must be a list of at least one message"
         raise BodyError(message, "messages")
-    lines, last = [], ""
-    for entry in messages:
+    for entry in given:
         if not isinstance(entry, Mapping) or not isinstance(entry.get("role"), str):
             message = "each of 'messages' needs a 'role' and a 'content'"
             raise BodyError(message, "messages")
-        content = _content(entry.get("content"))
-        lines.append(f"{entry['role']}: {content}")
-        last = content if entry["role"] == "user" else last
-    return "\n".join(lines), last
+    return tuple({"role": entry["role"], "content": _content(entry.get("content"))} for entry in given)
+
+
+def _chat_prompt(messages: tuple[Mapping[str, str], ...]) -> tuple[str, str]:
+    asked = [entry["content"] for entry in messages if entry["role"] == "user"]
+    return "\n".join(f"{entry['role']}: {entry['content']}" for entry in messages), asked[-1] if asked else ""
 
 
 def _content(content: Any) -> str:

@@ -26,14 +26,29 @@ def models(names: list[str]) -> bytes:
     return _dump({"object": "list", "data": rows})
 
 
-def completion(ask: Ask, choices: list[Choice], ident: int, *, reasoning: bool, usage: bool, logprobs: bool) -> bytes:
-    """Return a whole answer of either API."""
+def completion(
+    ask: Ask,
+    choices: list[Choice],
+    ident: int,
+    *,
+    reasoning: bool,
+    usage: bool,
+    logprobs: bool,
+    prompt: int | None = None,
+    **more: Any,
+) -> bytes:
+    """Return a whole answer of either API.
+
+    Args:
+        prompt: The prompt's tokens (default: an estimate).
+        more: Further fields of the answer.
+    """
     make = _chat_choice if ask.api == "chat" else _plain_choice
     body: dict[str, Any] = _envelope(ask, ident, chunk=False)
     body["choices"] = [make(i, choice, reasoning, logprobs) for i, choice in enumerate(choices)]
     if usage:
-        body["usage"] = usage_of(ask, choices)
-    return _dump(body)
+        body["usage"] = usage_of(ask, choices, prompt)
+    return _dump({**body, **more})
 
 
 def stream(ask: Ask, choices: list[Choice], ident: int, *, usage: bool, done: bool) -> Iterator[bytes]:
@@ -51,9 +66,10 @@ def stream(ask: Ask, choices: list[Choice], ident: int, *, usage: bool, done: bo
         yield b"data: [DONE]\n\n"
 
 
-def usage_of(ask: Ask, choices: list[Choice]) -> dict[str, int]:
+def usage_of(ask: Ask, choices: list[Choice], prompt: int | None = None) -> dict[str, int]:
     """Return the token counts; the prompt counts once however many choices were asked for."""
-    prompt, written = prompt_tokens(ask), sum(choice.tokens for choice in choices)
+    prompt = prompt_tokens(ask) if prompt is None else prompt
+    written = sum(choice.tokens for choice in choices)
     return {"prompt_tokens": prompt, "completion_tokens": written, "total_tokens": prompt + written}
 
 
@@ -70,18 +86,23 @@ def _chat_choice(index: int, choice: Choice, reasoning: bool, logprobs: bool) ->
     if reasoning:
         message["reasoning_content"] = (choice.text or "").split(MARKER)[0]
     row: dict[str, Any] = {"index": index, "message": message, "finish_reason": choice.finish, "logprobs": None}
-    if logprobs and choice.logprob is not None:
-        tokens = token_texts(choice.text or "")
-        row["logprobs"] = {"content": [{"token": t, "logprob": choice.logprob, "top_logprobs": []} for t in tokens]}
+    if logprobs and (tokens := _token_logprobs(choice)):
+        row["logprobs"] = {"content": [{"token": text, "logprob": x, "top_logprobs": []} for text, x in tokens]}
     return row
 
 
 def _plain_choice(index: int, choice: Choice, reasoning: bool, logprobs: bool) -> dict[str, Any]:
     row: dict[str, Any] = {"index": index, "text": choice.text, "finish_reason": choice.finish, "logprobs": None}
-    if logprobs and choice.logprob is not None:
-        tokens = token_texts(choice.text or "")
-        row["logprobs"] = {"tokens": tokens, "token_logprobs": [choice.logprob] * len(tokens)}
+    if logprobs and (tokens := _token_logprobs(choice)):
+        texts, values = zip(*tokens, strict=True)
+        row["logprobs"] = {"tokens": list(texts), "token_logprobs": list(values)}
     return row
+
+
+def _token_logprobs(choice: Choice) -> list[tuple[str, float]]:
+    if choice.token_logprobs or choice.logprob is None:
+        return list(choice.token_logprobs)
+    return [(text, choice.logprob) for text in token_texts(choice.text or "")]
 
 
 def _delta(ask: Ask, index: int, piece: str, finish: str | None, *, first: bool) -> dict[str, Any]:

@@ -10,10 +10,8 @@ import asyncio
 import hashlib
 import json
 import random
-from collections.abc import Callable, Mapping
 from dataclasses import fields
-from functools import lru_cache
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from potstill.errors import ConfigError, shorten
 from potstill.miniature import rendering
@@ -28,12 +26,11 @@ from potstill.miniature.answering import (
     write_choices,
 )
 from potstill.miniature.faults import FAULTS, Knobs, TokenBucket, draw_fault, draw_latency
-from potstill.miniature.wire import BadRequest, Connection, HttpRequest, response
+from potstill.miniature.loopback import LoopbackServer, Route, say_healthy
+from potstill.miniature.wire import Connection, HttpRequest, response
 from potstill.miniature.witness import Ticket, Witness
 
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 FLUSH_S = 0.05
-Route = Callable[[Connection, HttpRequest], None]
 
 _CANONICAL = json.JSONEncoder(sort_keys=True).encode
 _SSE_HEAD = (
@@ -43,56 +40,35 @@ _HTML = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gat
 _INJECTED = {"429": "rate_limit_exceeded", "500": "server_error", "503": "overloaded"}
 
 
-class TeacherServer:
-    """Answers requests. State: the knobs, the books, the token bucket, a generator for latencies."""
+class TeacherServer(LoopbackServer):
+    """Answers requests as the teacher. State: the knobs, the books, the token bucket, a generator for latencies."""
 
     def __init__(self, writer: Writer, knobs: Knobs, witness: Witness) -> None:
         self._teacher = writer
         self._witness = witness
         self._bucket = TokenBucket()
-        self._live: set[Connection] = set()
-        self._routes: dict[str, tuple[str, Route]] = {
+        routes: dict[str, tuple[str, Route]] = {
             "/v1/chat/completions": ("POST", lambda c, r: self._ask(c, r, "chat")),
             "/v1/completions": ("POST", lambda c, r: self._ask(c, r, "completions")),
             "/v1/models": ("GET", self._models),
-            "/health": ("GET", lambda c, r: c.finish(response(200, b'{"status": "ok"}'))),
+            "/health": ("GET", say_healthy),
             "/config": ("POST", self._config),
             "/reset": ("POST", self._reset),
             "/stats": ("GET", self._stats),
         }
+        super().__init__(routes)
         self._use(knobs)
 
     def connect(self) -> Connection:
-        """Return the protocol of a new connection."""
+        """Return the protocol of a new connection, and count it."""
         self._witness.connections += 1
-        return Connection(self.answer, refusal, self._live)
-
-    def answer(self, connection: Connection, request: HttpRequest) -> None:
-        """Route one request."""
-        if is_foreign(request.headers):
-            connection.finish(response(403, rendering.error("only loopback hosts are served here")), close=True)
-            return
-        if request.path not in self._routes:
-            body = rendering.error(f"Unknown request URL: {request.method} {shorten(request.path)}", code="unknown_url")
-            connection.finish(response(404, body))
-            return
-        method, route = self._routes[request.path]
-        if method != request.method:
-            body = rendering.error(f"{shorten(request.method)} is not allowed for {request.path}")
-            connection.finish(response(405, body, headers={"Allow": method}))
-        else:
-            route(connection, request)
+        return super().connect()
 
     async def flush_log(self) -> None:
         """Flush the request log, for ever."""
         while True:
             await asyncio.sleep(FLUSH_S)
             self._witness.flush()
-
-    def drop_connections(self) -> None:
-        """Close every connection at once."""
-        for connection in list(self._live):
-            connection.abort()
 
     def _use(self, knobs: Knobs) -> None:
         self.knobs = knobs
@@ -258,25 +234,6 @@ def rejection(status: str, wait_s: float) -> bytes:
     code = _INJECTED[status]
     body = rendering.error(f"The server says {status}: {code.replace('_', ' ')}.", code, code=code)
     return response(int(status), body, headers=headers)
-
-
-def refusal(error: BadRequest) -> bytes:
-    """Return the answer to bytes that are no request."""
-    return response(error.status, rendering.error(str(error)), headers={"Connection": "close"})
-
-
-def is_foreign(headers: Mapping[str, str]) -> bool:
-    """Whether a request names another host than loopback, as a web page that was lured here would."""
-    host, origin = headers.get("host"), headers.get("origin")
-    return (host is not None and not _is_loopback(f"//{host}")) or (bool(origin) and not _is_loopback(str(origin)))
-
-
-@lru_cache(maxsize=256)
-def _is_loopback(url: str) -> bool:
-    try:
-        return urlsplit(url).hostname in LOOPBACK
-    except ValueError:
-        return False
 
 
 def hash_of(text: str) -> str:

@@ -13,8 +13,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import os
-import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -25,7 +23,8 @@ from typing import Any
 from potstill.errors import ConfigError
 from potstill.miniature.answering import Writer, canned_writer
 from potstill.miniature.faults import Knobs
-from potstill.miniature.routes import LOOPBACK, TeacherServer
+from potstill.miniature.loopback import listening, run_until_stopped
+from potstill.miniature.routes import TeacherServer
 from potstill.miniature.witness import Witness, open_log
 
 
@@ -38,29 +37,18 @@ async def serving(
     Raises:
         ConfigError: A knob is wrong, the host is not loopback, or the port is taken.
     """
-    if host not in LOOPBACK:
-        message = f"server.host: got {host!r}; it serves this machine only: {', '.join(sorted(LOOPBACK))}"
-        raise ConfigError(message)
     settings = Knobs().changed(knobs)
     with contextlib.ExitStack() as stack:
         file = open_log(log)
         if file is not None:
             stack.enter_context(file)
         server = TeacherServer(writer, settings, Witness(log=file))
-        try:
-            listener = await asyncio.get_running_loop().create_server(server.connect, host, port, backlog=4096)
-        except OSError as cause:
-            message = f"server.port: {port} cannot be used ({cause.strerror or cause}); choose another, or 0 for any"
-            raise ConfigError(message) from cause
         flushing = asyncio.create_task(server.flush_log())
         try:
-            shown = f"[{host}]" if ":" in host else host
-            yield f"http://{shown}:{listener.sockets[0].getsockname()[1]}/v1"
+            async with listening(server, port, host) as address:
+                yield address
         finally:
             flushing.cancel()
-            listener.close()
-            server.drop_connections()
-            await asyncio.sleep(0)
 
 
 def run_server(
@@ -75,22 +63,7 @@ def run_server(
         until_eof: Stop also when standard input ends, so that the server never outlives the process that started it.
         knobs: Fields of `Knobs`.
     """
-
-    async def serve_on() -> None:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        if until_eof:
-            loop.add_reader(sys.stdin.fileno(), lambda: None if os.read(sys.stdin.fileno(), 4096) else stop.set())
-        async with serving(writer, port=port, host=host, log=log, **knobs) as address:
-            sys.stdout.write(f"{address} \n")
-            sys.stdout.flush()
-            await stop.wait()
-        if until_eof:
-            loop.remove_reader(sys.stdin.fileno())
-
-    asyncio.run(serve_on())
+    run_until_stopped(serving(writer, port=port, host=host, log=log, **knobs), until_eof=until_eof)
 
 
 def serve(port: int = 0, host: str = "127.0.0.1", **options: Any) -> None:

@@ -99,7 +99,7 @@ def infer(
     async def local() -> AsyncIterator[Rationale]:
         if not asks:
             return
-        loaded = await asyncio.to_thread(_open, source, threads, device)
+        loaded = await asyncio.to_thread(open_for_asking, source, threads, device)
         left = threading.Event()
         rows = paths_of(loaded, asks, config, chat=mix.format == "chat", author=author or Path(str(student)).name,
                         seed=seed, stop=tuple(stop), is_stopped=left.is_set, margin=margin_of(source))  # fmt: skip
@@ -174,12 +174,12 @@ def paths_of(
         yield [_rationale(ask, i, author, request, text="", finish="error", reason=reason) for i in ask.indices]
     prompts = [prompt for _, prompt, _ in fitting]
     routes = prefix_logprobs(loaded, [ask for ask, _, _ in fitting], chat=chat, batch_tokens=config.batch_tokens)
-    for number, written in generate(loaded.model, prompts, _settings(loaded, config, stop, is_stopped)):
+    for number, written in generate(loaded.model, prompts, settings_of(loaded, config, stop, is_stopped)):
         ask, _, prompt_tokens = fitting[number]
         route = {"prefix_logprob": routes.get((ask.problem.id, ask.kind)), "route_margin": margin}
         rows = []
         for place, path in written:
-            text, finish = _text(path, loaded, stop)
+            text, finish = text_of(path, loaded, stop)
             usage = {"prompt_tokens": prompt_tokens, "completion_tokens": path.n_tokens}
             values = {"text": text, "finish": finish, "logprob": path.logprob, "usage": usage}
             rows.append(_rationale(ask, ask.indices[place], author, request, route=route, **values))
@@ -195,7 +195,8 @@ def refusal(prompt_tokens: int, context: int | None) -> str | None:
     return None
 
 
-def _open(student: str, threads: int | None, device: str | None) -> Loaded:
+def open_for_asking(student: str, threads: int | None = None, device: str | None = None) -> Loaded:
+    """Return a loaded student where it is to run: on a GPU if there is one and nothing else is said."""
     require_extra("torch", "train")
     import torch
 
@@ -212,7 +213,8 @@ def _path_seed(ask: Ask, index: int, seed: int) -> int | None:
     return None if index == 0 else child_seed("path", seed, ask.problem.id, ask.kind, index)
 
 
-def _settings(loaded: Loaded, config: InferConfig, stop: tuple[str, ...], is_stopped: Callable[[], bool]) -> Any:
+def settings_of(loaded: Loaded, config: InferConfig, stop: tuple[str, ...], is_stopped: Callable[[], bool]) -> Any:
+    """Return how a loaded student's paths are drawn and where they end."""
     from potstill.students.decoding import Settings
 
     def ends(ids: Sequence[int]) -> bool:
@@ -231,7 +233,7 @@ def _settings(loaded: Loaded, config: InferConfig, stop: tuple[str, ...], is_sto
     )
 
 
-def _text(path: Continuation, loaded: Loaded, stop: tuple[str, ...]) -> tuple[str, str]:
+def text_of(path: Continuation, loaded: Loaded, stop: tuple[str, ...]) -> tuple[str, str]:
     """Return a path's text, cut at the first stop text, and its finish."""
     text = loaded.tokenizer.decode(list(path.ids), skip_special_tokens=True)
     cut = min((at for mark in stop if (at := text.find(mark)) >= 0), default=None)
