@@ -74,10 +74,10 @@ async def test_a_served_student_gives_the_answers_of_the_local_one(folder):
     local = [row async for row in infer(sums(6), folder, config)]
     assert {row.problem_id: row.text for row in remote} == {row.problem_id: row.text for row in local}
     assert {row.author for row in remote} == {folder.name}
-    counts = [
-        {row.problem_id: (row.finish, row.usage["completion_tokens"]) for row in rows} for rows in (remote, local)
+    ends = [
+        {r.problem_id: (r.finish, r.usage["completion_tokens"]) for r in rows if r.text} for rows in (remote, local)
     ]
-    assert counts[0] == counts[1]
+    assert ends[0] == ends[1] != {}
 
 
 async def test_a_served_student_teaches_like_any_other_endpoint(llama):
