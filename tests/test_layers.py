@@ -10,13 +10,14 @@ LAYERS = [
     {"records", "errors", "messages", "methods"},
     {"recipe.*", "streams", "files", "teachers.base", "rationales.*", "generators.*", "students.mixing",
      "students.rendering", "students.exports", "students.voting", "students.curriculum", "ensembles",
-     "students.losses", "evaluation.statistics", "evaluation.golds", "evaluation.rows", "evaluation.tables"},
+     "students.losses", "evaluation.statistics", "evaluation.golds", "evaluation.rows", "evaluation.tables",
+     "review.decisions", "review.agreement"},
     {"run", "sandbox.*", "teachers.*", "miniature.*", "rationales.second_opinion", "rationales.second_opinion_worker",
      "evaluation.datasets", "evaluation.sources"},
     {"rationales.sampling", "rationales.asking", "rationales.planning", "rationales.resuming", "rationales.running",
      "rationales.verification", "students.*", "evaluation.grading", "evaluation.scoring", "verdicts"},
-    {"arms", "preflight", "purchases", "pipeline", "publishing", "evaluation.*", "commands.*", "cli",
-     "__main__", "__init__"},
+    {"arms", "preflight", "purchases", "pipeline", "publishing", "evaluation.*", "review.*", "commands.*",
+     "cli", "__main__", "__init__"},
 ]  # fmt: skip
 """From the foundation to the surface; a pattern `folder.*` covers what no earlier or exact name does."""
 EXEMPT = {("__init__", "run")}

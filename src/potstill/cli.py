@@ -25,6 +25,7 @@ VERBS = {
     "infer": "problems + student → predictions",
     "evaluate": "predictions + problems → scores",
     "report": "a run → one HTML file",
+    "review": "the local page on which people read, decide and compare what a run holds",
     "export": "a run → its examples and its student as folders for the Hugging Face Hub, with cards",
     "show": "counts, reasons and a few records of a file, a run or a ledger",
     "serve": "an OpenAI-compatible endpoint on loopback: a student, or the embedded teacher",
@@ -33,6 +34,7 @@ VERBS = {
 HOME = {
     "run": "running",
     "demo": "running",
+    "review": "reviewing",
     "export": "exporting",
     "show": "showing",
     "serve": "serving",

@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Iterable
 from html import escape
 
-VOID = frozenset({"br", "hr", "meta", "line", "rect", "circle", "path", "polyline", "polygon", "col"})
+VOID = frozenset({"br", "hr", "meta", "link", "input", "line", "rect", "circle", "path", "polyline", "polygon", "col"})
 _TAG_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9]*\Z")
 _UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 _DIRECTION = re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")

@@ -1,0 +1,1 @@
+"""The review page: people read, search, accept, reject, edit and compare what a run holds; served on loopback only."""

@@ -1,0 +1,175 @@
+"""The index beside a run, `RUN/.review/index.sqlite`: where each record lies, what can be filtered and searched.
+
+It holds no text that a page shows: a page reads its few records from the run's own files, by their byte offsets. It can
+be deleted at any time and is then made again. What fills it is `indexing`, what asks it is `queries`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+import sqlite3
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from potstill.errors import DataError, shorten
+from potstill.files import writing
+
+Row = sqlite3.Row | Mapping[str, Any]
+"""A record's row of the index."""
+SCHEMA = 1
+"""Raise it when a table changes: an index of another schema is made anew."""
+STAGES = ("rationales", "predictions", "examples", "problems")
+TABLES = """
+CREATE TABLE files(
+  name TEXT PRIMARY KEY, inode INTEGER, read_to INTEGER, lines INTEGER, faults INTEGER, fault TEXT, head BLOB);
+CREATE TABLE items(
+  n INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT, stage TEXT, job TEXT, file TEXT, start INTEGER, length INTEGER,
+  problem TEXT, parent TEXT, kind TEXT, author TEXT, number INTEGER, words INTEGER, finish TEXT, split TEXT,
+  source TEXT, status TEXT DEFAULT '', answer TEXT, judged INTEGER, dropped TEXT DEFAULT '',
+  is_disputed INTEGER DEFAULT 0, priority REAL DEFAULT 0, draw INTEGER, review TEXT DEFAULT '');
+CREATE INDEX by_id ON items(id);
+CREATE INDEX by_problem ON items(problem, stage, job);
+CREATE INDEX by_parent ON items(parent) WHERE stage = 'problems';
+CREATE INDEX by_stage ON items(stage, job, n);
+CREATE INDEX by_draw ON items(stage, draw);
+CREATE INDEX by_priority ON items(stage, priority DESC, n);
+CREATE INDEX by_words ON items(stage, words, n);
+CREATE INDEX by_status ON items(stage, status, n);
+CREATE INDEX by_review ON items(stage, review, n) WHERE review != '';
+CREATE VIRTUAL TABLE texts USING fts5(text, content='', tokenize='unicode61');
+CREATE TABLE waiting(job TEXT, id TEXT, status TEXT, answer TEXT, judged INTEGER, dropped TEXT);
+CREATE INDEX waiting_id ON waiting(id);
+CREATE TABLE decisions(
+  id TEXT PRIMARY KEY, at TEXT, by TEXT, action TEXT, stage TEXT, job TEXT, record TEXT, row TEXT, undone INTEGER);
+CREATE INDEX decided ON decisions(record);
+CREATE TABLE facets(stage TEXT, name TEXT, value TEXT, count INTEGER);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One file of a run that is indexed."""
+
+    name: str
+    """Its path inside the run, as the interface calls it."""
+    path: Path
+    """Where its lines are: the file itself, or what was unpacked from its `.gz`."""
+    stage: str
+    """One of `STAGES`, or verdicts, dropped."""
+    job: str = ""
+
+
+def open_index(folder: Path) -> sqlite3.Connection:
+    """Return a connection to a run's index, made if it is missing or of another schema.
+
+    Raises:
+        DataError: It cannot be made, or is damaged.
+    """
+    path = folder / ".review" / "index.sqlite"
+    with writing(path):
+        path.parent.mkdir(exist_ok=True)
+    try:
+        connection = _connect(path)
+        if _version(connection) != SCHEMA:
+            _make(connection)
+    except sqlite3.Error as cause:
+        message = f"{path}: cannot be used ({shorten(cause, 80)}); delete the folder {path.parent}, it is made again"
+        raise DataError(message) from cause
+    return connection
+
+
+def require_run(folder: Path) -> None:
+    """Raise `DataError` unless a folder holds something of a run that can be looked at."""
+    named = ("problems.jsonl", "rationales.jsonl", "predictions", "examples", "examples.jsonl")
+    if any((folder / name).exists() or (folder / f"{name}.gz").exists() for name in named):
+        return
+    found = "nothing to review in it yet" if folder.is_dir() else "no such folder"
+    message = (
+        f"{folder}: {found}; give a run directory that holds at least problems.jsonl or rationales.jsonl, "
+        "as `potstill run RECIPE --run DIR` makes one"
+    )
+    raise DataError(message)
+
+
+def sources_of(folder: Path) -> Iterator[Source]:
+    """Yield the files of a run that exist by now, problems first, verdicts after what they judge."""
+    for name in ("problems", "rationales", "verdicts", "dropped"):
+        yield from _source(folder, f"{name}.jsonl", name, "")
+    yield from _source(folder, "examples.jsonl", "examples", "examples")
+    for stage, judged in (("predictions", True), ("examples", False)):
+        names = {path.name.removesuffix(".gz") for path in (folder / stage).glob("*.jsonl*")}
+        for name in sorted(one for one in names if one.endswith(".jsonl") and not one.startswith(".")):
+            job = name.removesuffix(".jsonl")
+            yield from _source(folder, f"{stage}/{name}", stage, job)
+            if judged:
+                yield from _source(folder, f"verdicts/{name}", "verdicts", job)
+
+
+def read_row(folder: Path, name: str, start: int, length: int) -> dict[str, Any]:
+    """Return one record's JSON object, read from its place in a file of the run; empty where it has gone."""
+    try:
+        with path_of(folder, name).open("rb") as file:
+            file.seek(start)
+            found = json.loads(file.read(length).decode("utf-8", "replace"))
+    except (OSError, ValueError, RecursionError):
+        return {}  # the file was replaced a moment ago; the index notices at its next pass
+    return found if isinstance(found, dict) else {}
+
+
+def path_of(folder: Path, name: str) -> Path:
+    """Return where the lines of a file are: in the run, or unpacked beside the index."""
+    path = folder / name
+    return path if path.exists() else folder / ".review" / "unpacked" / name
+
+
+def _source(folder: Path, name: str, stage: str, job: str) -> Iterator[Source]:
+    packed = folder / f"{name}.gz"
+    if (folder / name).exists():
+        yield Source(name, folder / name, stage, job)
+    elif packed.exists():
+        yield Source(name, _unpacked(folder, name, packed), stage, job)
+
+
+def _unpacked(folder: Path, name: str, packed: Path) -> Path:
+    """Return a compressed file's lines as a file of their own: nobody can jump to a place inside the compressed one."""
+    path = path_of(folder, name)
+    if not path.exists() or path.stat().st_mtime_ns < packed.stat().st_mtime_ns:
+        partial = path.with_name(f".{path.name}.partial")
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with gzip.open(packed, "rb") as source, partial.open("wb") as out:
+                shutil.copyfileobj(source, out)
+            partial.replace(path)
+    return path
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")  # a lost index is made again; decisions are synced elsewhere
+    connection.execute("PRAGMA cache_size=-32000")
+    return connection
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _make(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    if _version(connection) != SCHEMA:  # another server may have made it while this one waited
+        names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type='table'")]
+        for name in [
+            *(n for n in names if n == "texts"),
+            *(n for n in names if not n.startswith(("texts", "sqlite_"))),
+        ]:
+            connection.execute(f"DROP TABLE {name}")
+        for statement in TABLES.split(";"):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version={SCHEMA}")
+    connection.execute("COMMIT")
