@@ -122,7 +122,7 @@ def _drawn(family: str, fractions: Mapping[str, float], seed: int) -> str:
 
 def _inherited(config: ProblemsConfig, part: SourceConfig, seed: int) -> SourceConfig:
     """Return a split's table with what it leaves out taken from the table above it."""
-    shared = {"columns", "answer_type", "labels", "limit", "seed"} & config.model_fields_set
+    shared = {"columns", "question", "answer_type", "labels", "limit", "seed"} & config.model_fields_set
     update = {key: getattr(config, key) for key in shared - part.model_fields_set}
     if _is_world(part) and part.seed is None and config.seed is None:
         update["seed"] = seed

@@ -7,8 +7,9 @@ enough: the type of a source's answers, the base of its option indices.
 from __future__ import annotations
 
 import difflib
+import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +26,7 @@ _ALIASES = {
     "options": ("options", "choices"),
     "parent_id": ("parent_id", "seed_id"),
 }
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _SPEAKERS = {"human": "user", "gpt": "assistant"}
 
 
@@ -52,7 +54,9 @@ def require_columns(config: SourceConfig, found: Sequence[str], where: str) -> N
                 f"{where}: problems.columns.{ours} names column {column!r}; found columns {shorten(', '.join(found))}"
             )
             raise DataError(message)
-    if "question" not in config.columns and not set(_ALIASES["question"]) & set(found):
+    if config.question is not None and not _is_composed(found):
+        _require_placeholders(config.question, found, where)
+    elif "question" not in config.columns and not set(_ALIASES["question"]) & set(found):
         message = (
             f"{where}: no column 'question'; found columns {shorten(', '.join(found))}; say which one holds it, for "
             f"example --set problems.columns.question={found[0]}"
@@ -72,7 +76,10 @@ def read_row(where: str, row: Mapping[str, Any], config: SourceConfig, name: str
     for plain in ("fields", "media"):
         if isinstance(row.get(plain), dict if plain == "fields" else list):
             values[plain] = meta.pop(plain)
-    _set_question(values, row, columns.get("question", config.columns.get("question", "question")), meta, where)
+    if config.question is not None and not _is_composed(row):
+        _compose_question(values, row, config.question, meta, where)
+    else:
+        _set_question(values, row, columns.get("question", config.columns.get("question", "question")), meta, where)
     gold = golds.as_gold(values.pop("answer", None), where)
     if gold is not None and (cut := golds.final_gold(gold)) != gold:
         meta.setdefault("gold_solution", gold)
@@ -121,6 +128,44 @@ def _set_question(
         message = f"{where}: the question (column {column!r}) is {found}; expected a text; correct the row"
         raise DataError(message)
     values["question"] = question
+
+
+def _compose_question(
+    values: dict[str, Any], row: Mapping[str, Any], form: str, meta: dict[str, Any], where: str
+) -> None:
+    """Fill the columns of a row into the text of the question; they stay as fields that can be edited one by one."""
+    fields = {}
+    for column in dict.fromkeys(_PLACEHOLDER.findall(form)):
+        value = row.get(column)
+        if not isinstance(value, str | int | float) or not str(value).strip():
+            found = shorten(repr(value), 80) if column in row else "missing"
+            message = (
+                f"{where}: column {column!r}, a part of the question, is {found}; expected a text; correct the row"
+            )
+            raise DataError(message)
+        fields[column] = str(value)
+        meta.pop(column, None)
+    values["question"] = _PLACEHOLDER.sub(lambda match: fields[match[1]], form)
+    values["fields"] = {**fields, **(values.get("fields") or {})}
+
+
+def _is_composed(columns: Container[str]) -> bool:
+    """Whether a row is a problem of ours, whose question was put together when it was first read."""
+    return "question" in columns and "fields" in columns
+
+
+def _require_placeholders(form: str, found: Sequence[str], where: str) -> None:
+    columns = _PLACEHOLDER.findall(form)
+    if not columns:
+        message = f"problems.question: {shorten(form)!r} holds no {{column}}; write one for each column of the question"
+        raise ConfigError(message)
+    for column in columns:
+        if column not in found:
+            message = (
+                f"{where}: problems.question names column {column!r}; found columns {shorten(', '.join(found))}; "
+                "name one of them"
+            )
+            raise DataError(message)
 
 
 def _last_user_turn(turns: Sequence[Any], where: str) -> str:

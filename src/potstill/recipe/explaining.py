@@ -27,7 +27,9 @@ def validated(model: type[Model], data: dict[str, Any], where: str) -> Model:
 
 def _explain(root: type[BaseModel], error: ValidationError, where: str) -> str:
     """Say in one or two sentences what the first problem is, with the nearest key for an unknown one."""
-    first, total = error.errors()[0], error.error_count()
+    errors, total = error.errors(), error.error_count()
+    # A misspelt key is also a missing one: the misspelling is what helps.
+    first = next((found for found in errors if found["type"] == "extra_forbidden"), errors[0])
     location = ".".join(str(part) for part in first["loc"] if part != "[key]")
     more = f" (and {total - 1} more)" if total > 1 else ""
     if first["type"] == "extra_forbidden":

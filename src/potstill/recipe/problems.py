@@ -22,6 +22,9 @@ class SourceConfig(Table):
     """Column of the source -> the value, or list of values, that a row must have to be read."""
     columns: dict[str, str] = {}
     """Our field name -> the column of the source that holds it, e.g. {question: text, answer: label}."""
+    question: str | None = None
+    """The question, where it is spread over several columns: a text with {column}, e.g. "Premise: {premise} ..."; the
+    columns are kept as the problem's fields."""
     answer_type: AnswerType | None = None
     """How answers are compared; `None`: as the rows say, else inferred from options, labels and gold answers."""
     labels: tuple[str, ...] = ()

@@ -15,6 +15,7 @@ from potstill.errors import ConfigError, shorten
 from potstill.methods import with_defaults
 from potstill.recipe.environment import interpolated
 from potstill.recipe.explaining import validated
+from potstill.recipe.tasks import with_task
 from potstill.recipe.whole import Recipe
 
 
@@ -76,7 +77,7 @@ def build_recipe(data: dict[str, Any], overrides: Iterable[str] = (), where: str
     """Validate raw tables with overrides on top; errors as `load_recipe`."""
     for override in overrides:
         apply_override(data, override)
-    data = with_defaults(data)
+    data = with_defaults(with_task(data))
     teachers = data.get("teachers")
     interpolated(teachers, where)
     return validated(Recipe, {**interpolated(data, where), **({"teachers": teachers} if teachers else {})}, where)
