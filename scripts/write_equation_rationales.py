@@ -8,7 +8,8 @@ from the equation of a question that is evaluated; its text is treated like any 
 verifies like any teacher's: programs are executed.
 
     text        lower case, no commas; quantities are named A, B, C ... in order of appearance, and listed behind the
-                question, largest first: a student this small need not read digits to choose, only to copy them
+                question, largest first: a student this small need not read digits to choose between them. Programs use
+                the names: a problem's `definitions` stand before them when they run (docs/problems.md)
     dev         whole problem families of the training questions, by a hash, and one variant of each
     variants    of each training question, each a problem of the same family, with the answer computed anew:
                 numbers   other ones, of as many digits; no part of the equation turns negative or broken
@@ -410,6 +411,7 @@ def problem_row(task: Task, split: str) -> dict[str, Any]:
     """Return a task as a problem."""
     row = {"id": task.id, "question": named(task), "answer": task.answer, "answer_type": "number", "split": split}
     row |= {"source": "mawps_asdiv_a"} if split != "test" else {"source": "svamp"}
+    row["definitions"] = "".join(f"{name} = {number}\n" for name, number in zip(NAMES, task.numbers, strict=False))
     return row | ({"family": task.family} if task.family else {})
 
 
@@ -430,7 +432,7 @@ def used(task: Task) -> list[int]:
 
 def thought(task: Task, rng: random.Random) -> str:
     """Return a chain of thought: which quantities matter and what they count, each step, the answer."""
-    words, numbers, places = task.words, task.numbers, task.places
+    numbers, places = task.numbers, task.places
     things = followed(task)
     given = [
         f"{NAMES[i]} is {numbers[i]}" + (f" {things[places[i]]}" if places[i] in things else "") for i in used(task)
@@ -439,7 +441,6 @@ def thought(task: Task, rng: random.Random) -> str:
     for left, operator, right, result in value(task.equation, numbers):
         shown = f"{plain(left)} {operator} {plain(right)} = {plain(result)}"
         lines.append(f"{rng.choice(SAID[operator])} {shown}.")
-    assert words, "a task has words"
     return " ".join(lines) + f" So the answer is {plain(value(task.equation, numbers)[-1][3])}."
 
 
@@ -452,11 +453,10 @@ SAID = {
 
 
 def program(task: Task, rng: random.Random) -> str:
-    """Return a program: the quantities that matter by name, then one expression, or one line for each step."""
-    lines = [f"{NAMES[i]} = {task.numbers[i]}" for i in used(task)]
+    """Return a program over the named quantities: one expression, or one line for each step."""
     if sum(word in OPERATORS for word in task.equation) > 1 and rng.random() < 0.5:
-        return "\n".join([*lines, *stepwise(task.equation)])
-    return "\n".join([*lines, f"ans = {infix(iter(task.equation))}"])
+        return "\n".join(stepwise(task.equation))
+    return f"ans = {infix(iter(task.equation))}"
 
 
 def infix(rest: Iterator[str], outer: str = "") -> str:

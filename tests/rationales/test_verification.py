@@ -205,6 +205,16 @@ def test_without_math_verify_an_open_comparison_stays_unverified():
     assert (done.verdict.status, done.verdict.reason) == (Status.UNVERIFIED, "undecided")
 
 
+@pytest.mark.usefixtures("sandboxed")
+def test_a_problems_definitions_stand_before_its_programs():
+    """Quantities that the problem names are known to a program; without them it fails; other columns are no code."""
+    known = replace(APPLES, meta={"definitions": "A = 8\nB = 9\n"})
+    done = [
+        next(iter(verify(programs("ans = A * B"), [p]))) for p in (known, APPLES, replace(APPLES, meta={"a": "A = 1"}))
+    ]
+    assert [row.verdict.status for row in done] == [Status.CORRECT, Status.PROGRAM_FAILED, Status.PROGRAM_FAILED]
+
+
 def programs(*texts, **fields):
     return [rationale(text, id=f"r{i}", kind="pot", **fields) for i, text in enumerate(texts)]
 

@@ -179,7 +179,7 @@ def _check(rationale: Rationale, problem: Problem, config: VerifyConfig) -> tupl
         program = find_program(rationale.text, truncated=rationale.finish == "length")
         if not program.programs:
             return _no_answer(rationale, program.reason), None
-        return _unverified(rationale, "not_run"), Unrun(program.programs)
+        return _unverified(rationale, "not_run"), Unrun(tuple(_defined(problem) + text for text in program.programs))
     wanted = _wanted(problem, config)
     gold = _gold_of(problem, wanted.type)
     if gold is None and problem.answer is not None:
@@ -189,6 +189,12 @@ def _check(rationale: Rationale, problem: Problem, config: VerifyConfig) -> tupl
         return _no_answer(rationale, found.reason), None
     answer = normalise(found.span, wanted.type, problem.options, problem.labels)
     return _judge(rationale, problem, gold, answer, found.span, wanted.type)
+
+
+def _defined(problem: Problem) -> str:
+    """Return the definitions that a problem brings with it, which stand before its programs when they run."""
+    found = problem.meta.get("definitions")
+    return f"{found.rstrip()}\n" if isinstance(found, str) and found.strip() else ""
 
 
 def _judge_run(
