@@ -69,6 +69,7 @@ def _arm(recipe: Recipe, name: str, seed: int, marks: Mapping[str, str]) -> Arm:
     job = name if recipe.n_seeds == 1 or not is_trained else f"{name}.seed{seed}"
     difficulty = [by] if (by := noted(own.train.curriculum)) else []
     made_of = [own.filter.model_dump(mode="json"), own.mix.model_dump(mode="json"), seed, *difficulty]
+    made_of += [marks["review"]] if own.filter.is_reviewed and "review" in marks else []
     examples = content_id(marks["filter"], *made_of)
     if not is_trained:
         examples = marks["problems"]

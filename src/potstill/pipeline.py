@@ -25,6 +25,7 @@ from potstill.recipe.reading import dump_recipe, load_recipe
 from potstill.recipe.teachers import TeacherConfig
 from potstill.recipe.whole import Recipe
 from potstill.records import Comparison, Problem, Rationale, Score, content_id, to_dict
+from potstill.review.decisions import digest
 from potstill.run import Run, chain
 from potstill.teachers.reaching import ledger_name
 from potstill.verdicts import read_verified, verify_file
@@ -76,6 +77,9 @@ class Pipeline:
         self.recipe = recipe
         self.files = run
         self.marks = fingerprints(recipe)
+        self.marks["review"] = digest(run.folder)
+        if recipe.filter.is_reviewed:
+            self.marks["filter"] = content_id(self.marks["filter"], self.marks["review"])
         self.arms = arms_of(recipe, self.marks)
         self.problems: dict[str, Problem] = {}
         self.until = STAGES[-1]
@@ -170,7 +174,7 @@ class Pipeline:
     def filter(self) -> None:
         """Write what the run's filter leaves out, and why, into `dropped.jsonl`."""
         from potstill.rationales.agreement import coverage, opinions
-        from potstill.rationales.filtering import keep, voters
+        from potstill.rationales.filtering import edits, keep, voters
 
         if self.files.is_done("filter", self.marks["filter"]):
             return
@@ -182,6 +186,7 @@ class Pipeline:
         self.files.write("dropped.jsonl", drops)
         counts = {"kept": len(kept), "problems": len({r.problem_id for r in kept}), "dropped": len(drops)}
         counts |= {f"dropped_{reason}": n for reason, n in Counter(d.reason for d in drops).items()}
+        counts |= edits(kept)
         if config.keep in ("majority", "agreement"):
             counts |= coverage(opinions(voters(rationales, config, tainted)))
         self.files.write_json("contaminated.json", dict(tainted))

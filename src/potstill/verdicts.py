@@ -12,6 +12,7 @@ from dataclasses import replace
 from potstill.errors import DataError
 from potstill.recipe.whole import Recipe
 from potstill.records import Problem, Rationale, Verdict
+from potstill.review import decisions
 from potstill.run import Run
 
 BATCH = 4096
@@ -41,10 +42,15 @@ def read_verified(
 ) -> list[Rationale]:
     """Return rationales with their verdicts and problems joined on."""
     found = {v.rationale_id: v for v in run.read(verdicts, Verdict)}
+    decided = decisions.read(run.folder).standings() if name.startswith("rationales") else {}
     rows = []
     for rationale in run.read(name, Rationale):
         if rationale.problem_id not in problems:
             message = f"{run.path(name)} ({rationale.id}): problem_id {rationale.problem_id!r} is not in problems.jsonl"
             raise DataError(message)
-        rows.append(replace(rationale, verdict=found.get(rationale.id), problem=problems[rationale.problem_id]))
+        target = ("rationales", decisions.job_of(name), rationale.id)
+        whole = ("problems", "", rationale.problem_id)
+        meta = decisions.joined(rationale.meta, decided.get(target), decided.get(whole))
+        problem = problems[rationale.problem_id]
+        rows.append(replace(rationale, verdict=found.get(rationale.id), problem=problem, meta=meta))
     return rows

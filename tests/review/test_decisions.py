@@ -133,3 +133,22 @@ def test_any_text_can_be_decided_on(tmp_path):
     decide(tmp_path, "Ada", "edit", text="a\ud800b\x00")
     assert read(tmp_path).standings()[TARGET].text == "a\ud800b\x00"
     assert json.loads((tmp_path / decisions.FILE).read_bytes())["by"] == "Ada"
+
+
+def test_a_decision_on_a_problem_holds_for_its_rationales():
+    """A rejected problem takes its rationales along, an accepted one says nothing about them."""
+    rejected = settle([{"by": "Ada", "action": "reject", "reason": "no question"}])
+    accepted = settle([{"by": "Ada", "action": "accept"}])
+    assert decisions.joined({}, accepted, rejected)["review"]["state"] == "rejected"
+    assert decisions.joined({"a": 1}, None, accepted) == {"a": 1}
+
+
+def test_the_digest_of_decisions_changes_with_them_and_comes_back_with_an_undo(tmp_path):
+    """So that a run knows what they invalidate; predictions do not count."""
+    before = decisions.digest(tmp_path)
+    append(tmp_path, {"by": "Ada", "action": "accept", "stage": "predictions", "job": "s", "record": "x"})
+    assert decisions.digest(tmp_path) == before
+    made = decide(tmp_path, "Ada", "reject")
+    assert decisions.digest(tmp_path) != before
+    append(tmp_path, {"by": "Ada", "action": "undo", "undoes": made["id"]})
+    assert decisions.digest(tmp_path) == before

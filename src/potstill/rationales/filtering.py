@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from potstill.errors import DataError, shorten
 from potstill.rationales.agreement import dissent, opinions
 from potstill.rationales.duplicates import REASONS, keys
 from potstill.recipe.rationales import FilterConfig, SandboxConfig
-from potstill.records import Drop, Rationale, Status
+from potstill.records import Drop, Rationale, Status, Verdict
 
 Fault = tuple[str, str]
 """Why a rationale is not kept: reason and detail."""
@@ -33,6 +34,8 @@ _ADVICE = {
     "overlong": "raise filter.max_tokens",
     "contaminated": "all problems are near an evaluation split: check the splits, or set filter.decontaminate to []",
     "not_verified": "run verify first",
+    "not_accepted": "accept some with `potstill review RUN`, or set filter.review to exclude_rejected",
+    "rejected_in_review": "look at review.jsonl, or set filter.review to none",
 }
 
 
@@ -54,7 +57,7 @@ def keep(
         discarded; unlabelled setting: none is; no de-duplication in either).
     Differs: samples cut at `max_tokens`, and those of contaminated problems, are dropped too; the paper is silent.
     """
-    rows = list(rationales)
+    rows = [edited(rationale) for rationale in rationales] if config.use_edits else list(rationales)
     faults = [_fault(rationale, config, contaminated or {}) for rationale in rows]
     if config.keep in ("majority", "agreement"):
         faults = _outvoted(rows, faults, both=config.keep == "agreement")
@@ -115,12 +118,41 @@ def _fault(rationale: Rationale, config: FilterConfig, tainted: Mapping[str, str
         return rationale.finish if rationale.finish in ("refused", "error") else "empty", rationale.reason or "no text"
     if rationale.problem_id in tainted:
         return "contaminated", tainted[rationale.problem_id]
+    if config.review != "none" and (said := _decided(rationale, only_accepted=config.review == "accepted_only")):
+        return said
     if rationale.finish == "length" and not config.allow_truncated:
         return "truncated", "the text ended at max_tokens"
     words = len(rationale.text.split())
     if config.max_tokens is not None and words > config.max_tokens:
         return "overlong", f"{words} words, at most {config.max_tokens} are allowed"
     return _judged(rationale, config)
+
+
+def edited(rationale: Rationale) -> Rationale:
+    """Return a rationale as a reviewer edited it, with the verdict on the edited text; any other as it is."""
+    said = rationale.meta.get("review") or {}
+    if said.get("state") != "edited":
+        return rationale
+    status = Status(said.get("status") or Status.UNVERIFIED)
+    verdict = Verdict(rationale_id=rationale.id, status=status, answer=said.get("answer"), reason="edited in review")
+    return replace(rationale, text=said["text"], finish="stop", logprob=None, verdict=verdict)
+
+
+def edits(kept: Iterable[Rationale]) -> dict[str, int]:
+    """Return how many of the rationales that are kept a reviewer had edited; nothing where none was."""
+    count = sum(r.verdict is not None and r.verdict.reason == "edited in review" for r in kept)
+    return {"edited_in_review": count} if count else {}
+
+
+def _decided(rationale: Rationale, *, only_accepted: bool) -> Fault | None:
+    """Return why reviewers' decisions rule a rationale out."""
+    said = rationale.meta.get("review") or {}
+    state = said.get("state")
+    if state in ("rejected", "disputed"):
+        return f"{state}_in_review", said.get("reason") or f"{state} by {', '.join(said.get('by', ()))}"
+    if only_accepted and state not in ("accepted", "edited"):
+        return "not_accepted", "nobody accepted it in review"
+    return None
 
 
 def _judged(rationale: Rationale, config: FilterConfig) -> Fault | None:

@@ -65,6 +65,11 @@ class FilterConfig(Table):
     SCoTD: none."""
     decontaminate: tuple[str, ...] = ("dev", "test", "ood", "contrast")
     """Training problems whose family occurs in these splits are dropped and counted."""
+    review: Literal["none", "exclude_rejected", "accepted_only"] = "none"
+    """What people decided with `potstill review`: nothing; drop what was rejected or is disputed; keep only what was
+    accepted. It narrows what `keep` keeps: with keep: all the people's word alone decides."""
+    use_edits: bool = False
+    """Whether a text that a reviewer edited takes the place of what the model wrote, judged by its own verdict."""
 
     @model_validator(mode="after")
     def _rule_fits_kind(self) -> FilterConfig:
@@ -73,6 +78,11 @@ class FilterConfig(Table):
                 message = f"dedup: got {rule} for kind {kind}; equations is for cot, renamed for pot"
                 raise ValueError(message)
         return self
+
+    @property
+    def is_reviewed(self) -> bool:
+        """Whether what people decided changes what is kept."""
+        return self.review != "none" or self.use_edits
 
     @property
     def dedup_rules(self) -> dict[str, str]:

@@ -43,6 +43,9 @@ class Standing:
     """The reasons given, with who gave them."""
     text: str | None = None
     """The last edit that stands."""
+    status: str = ""
+    """What verification said of it when it was saved."""
+    answer: str | None = None
 
 
 @dataclass(slots=True)
@@ -94,8 +97,11 @@ def settle(rows: Iterable[Mapping[str, Any]]) -> Standing | None:
     if "reject" in actions:
         state = "rejected" if actions == {"reject"} else "disputed"
     said = [f"{name}: {row['reason']}" for name, row in last.items() if row.get("reason")]
-    text = str(edits[-1].get("text", "")) if edits else None
-    return Standing(state=state, by=tuple(last), reason="; ".join(said), text=text)
+    edit: Mapping[str, Any] = edits[-1] if edits else {}
+    return Standing(
+        state=state, by=tuple(last), reason="; ".join(said), text=str(edit.get("text", "")) if edits else None,
+        status=str(edit.get("status", "")), answer=edit.get("answer"),
+    )  # fmt: skip
 
 
 def append(folder: Path, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,6 +120,23 @@ def append(folder: Path, row: Mapping[str, Any]) -> dict[str, Any]:
             data = data[out.write(data) :]
         os.fsync(out.fileno())
     return whole
+
+
+def job_of(name: str) -> str:
+    """Return the job in which a file of the teacher's rationales is reviewed: empty, or the name of a round."""
+    return name.removeprefix("rationales").removesuffix(".jsonl").removeprefix(".")
+
+
+def joined(meta: Mapping[str, Any], own: Standing | None, problem: Standing | None) -> Mapping[str, Any]:
+    """Return a rationale's meta with what people decided on it, or on its problem, under `review`."""
+    if problem is not None and problem.state in ("rejected", "disputed"):
+        own = Standing(state=problem.state, by=problem.by, reason=problem.reason or "its problem")
+    if own is None:
+        return meta
+    said: dict[str, Any] = {"state": own.state, "by": list(own.by), "reason": own.reason}
+    if own.text is not None:
+        said |= {"text": own.text, "status": own.status, "answer": own.answer}
+    return {**meta, "review": said}
 
 
 def read(folder: Path) -> Decisions:
@@ -153,9 +176,10 @@ def parse(line: bytes, where: str) -> dict[str, Any]:
 
 
 def digest(folder: Path) -> str:
-    """Return a hash of what the decisions on a run's rationales add up to; undoing a decision restores it."""
-    found = read(folder).standings()
-    return content_id("review", *sorted([*target, one.state, one.text] for target, one in found.items()))
+    """Return a hash of what the decisions on a run's rationales and problems add up to; an undo restores it."""
+    found = read(folder).standings().items()
+    parts = ([*target, one.state, one.text or ""] for target, one in found if target[0] in ("rationales", "problems"))
+    return content_id("review", *sorted(parts))
 
 
 def require_name(name: str) -> str:

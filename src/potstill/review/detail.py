@@ -270,7 +270,9 @@ def _edit(shown: Shown, row: sqlite3.Row) -> Html | None:
     before = str(queries.text_of(shown.folder, row).get("text", ""))
     after = cut(str(made[-1].get("text", "")), SHOWN_CHARACTERS)
     difference = element("p", word_difference(cut(before, SHOWN_CHARACTERS), after), class_="written difference")
-    return element("div", element("h3", f"As edited by {made[-1].get('by')}"), difference)
+    verdict = verdict_words({"status": made[-1].get("status", ""), "answer": made[-1].get("answer")})
+    title = element("h3", f"As edited by {made[-1].get('by')}" + (f": {verdict}" if verdict else ""))
+    return element("div", title, difference)
 
 
 def _decision(shown: Shown, row: sqlite3.Row, *, is_main: bool = True) -> Html:

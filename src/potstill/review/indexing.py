@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 from potstill.errors import DataError, shorten
 from potstill.records import child_seed, rationale_from
 from potstill.review import folding
-from potstill.review.store import Source, open_index, sources_of
+from potstill.review.store import ANY_JOB, Source, open_index, sources_of
 
 BATCH_BYTES = 1_000_000
 """Bytes read between two commits: what a reader waits for at most."""
@@ -125,21 +125,21 @@ class Indexer:
         self.index.execute("INSERT INTO texts(rowid, text) VALUES (?, ?)", (cursor.lastrowid, searchable(text)))
         self.touched.add((source.stage, values["problem"]))
         if source.stage in ("rationales", "predictions"):
-            self._join_waiting(source.job, values["id"])
+            self._join_waiting((source.stage, source.job, values["id"]))
 
     def _verdict(self, source: Source, row: dict[str, Any], start: int, length: int) -> None:
         answer = row.get("answer")
         values = (str(row["status"]), None if answer is None else searchable(str(answer))[:200], start)
-        self._set("status = ?, answer = ?, judged = ?", values, source.job, str(row["rationale_id"]))
+        self._set("status = ?, answer = ?, judged = ?", values, (source.of, source.job, str(row["rationale_id"])))
 
     def _drop(self, source: Source, row: dict[str, Any], start: int, length: int) -> None:
-        self._set("dropped = ?", (str(row["reason"]),), source.job, str(row["id"]))
+        self._set("dropped = ?", (str(row["reason"]),), (source.of, ANY_JOB, str(row["id"])))
 
-    def _set(self, change: str, values: tuple[Any, ...], job: str, id: str) -> None:
+    def _set(self, change: str, values: tuple[Any, ...], target: tuple[str, str, str]) -> None:
         """Note what was found about a rationale, or keep it until the rationale itself is on disk."""
-        stage = "predictions" if job else "rationales"
+        stage, job, id = target
         found = self.index.execute(
-            f"UPDATE items SET {change} WHERE id = ? AND stage = ? AND job = ? RETURNING problem",
+            f"UPDATE items SET {change} WHERE id = ? AND stage = ? AND ? IN (job, '{ANY_JOB}') RETURNING problem",
             (*values, id, stage, job),
         ).fetchall()
         self.touched.update((stage, row[0]) for row in found)
@@ -148,24 +148,24 @@ class Indexer:
             marks = ",".join("?" * (len(values) + 2))
             self.index.execute(f"INSERT INTO waiting(job, id, {', '.join(names)}) VALUES ({marks})", (job, id, *values))
 
-    def _join_waiting(self, job: str, id: str) -> None:
-        for row in self.index.execute("SELECT rowid, * FROM waiting WHERE id = ? AND job = ?", (id, job)).fetchall():
+    def _join_waiting(self, target: tuple[str, str, str]) -> None:
+        query = f"SELECT rowid, * FROM waiting WHERE id = ? AND job IN (?, '{ANY_JOB}')"
+        for row in self.index.execute(query, (target[2], target[1])).fetchall():
             self.index.execute("DELETE FROM waiting WHERE rowid = ?", (row["rowid"],))
             if row["status"] is not None:
                 values = (row["status"], row["answer"], row["judged"])
-                self._set("status = ?, answer = ?, judged = ?", values, job, id)
+                self._set("status = ?, answer = ?, judged = ?", values, target)
             else:
-                self._set("dropped = ?", (row["dropped"],), job, id)
+                self._set("dropped = ?", (row["dropped"],), target)
 
     def _forget(self, source: Source) -> None:
         """Take out what a file that was replaced had said."""
         self.index.execute("BEGIN IMMEDIATE")
-        stage = "predictions" if source.job else "rationales"
-        where = (stage, source.job)
+        where = (source.of, source.job)
         if source.stage == "verdicts":
             self.index.execute("UPDATE items SET status = '', answer = NULL WHERE stage = ? AND job = ?", where)
         elif source.stage == "dropped":
-            self.index.execute("UPDATE items SET dropped = '' WHERE stage = ? AND job = ?", where)
+            self.index.execute("UPDATE items SET dropped = '' WHERE stage = ?", (source.of,))
         else:
             self.index.execute("DELETE FROM items WHERE file = ?", (source.name,))
         if source.stage in ("verdicts", "dropped"):

@@ -133,7 +133,7 @@ def row_view(folder: Path, row: Row, filters: Filters, number: int, questions: d
 
 def facts(row: Row) -> list[Child]:
     """Return what is known about a record in a few words: verdict, author, kind, split, decision."""
-    name = row["job"] or row["author"]
+    name = row["author"] if row["stage"] == "rationales" else row["job"]
     parts = [
         element("b", verdict_words(row), class_="mark") if row["status"] else None,
         element("span", name) if name else None,

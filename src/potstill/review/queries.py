@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 from potstill.errors import DataError, shorten
 from potstill.review.indexing import searchable
-from potstill.review.store import STAGES, Row, path_of, read_row
+from potstill.review.store import STAGES, Row, path_of, read_row, verdicts_name
 
 PAGE = 40
 """Records on one page of a list."""
@@ -211,7 +211,7 @@ def verdict_of(folder: Path, row: Row) -> dict[str, Any]:
     """Return the verdict on a rationale as its file holds it; empty where there is none."""
     if row["judged"] is None or not row["status"]:
         return {}
-    name = f"verdicts/{row['job']}.jsonl" if row["job"] else "verdicts.jsonl"
+    name = verdicts_name(row["stage"], row["job"])
     path = path_of(folder, name)
     if not path.exists():
         return {}

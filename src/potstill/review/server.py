@@ -20,6 +20,7 @@ from potstill.errors import ConfigError, PotstillError
 from potstill.evaluation.page.markup import Html, element
 from potstill.messages import say
 from potstill.review import decisions, detail, folding, frame, guarding, listing, queries
+from potstill.review.editing import verdict_on
 from potstill.review.indexing import keep_up
 from potstill.review.store import open_index, require_run, sources_of
 from potstill.review.studying import Studies
@@ -217,6 +218,7 @@ class Review:
                 message = f"edit: this is one of the {row['stage']}; only the teacher's rationales can be edited"
                 raise ConfigError(message)
             made["text"] = decisions.require_text(str(form.get("text", "")))
+            made |= await asyncio.to_thread(verdict_on, self.folder, self.index, row, made["text"])
         decisions.append(self.folder, made)
         self.catch_up()
         return self.decided(request, form.get("next"), row["n"])

@@ -17,11 +17,14 @@ from typing import Any
 
 from potstill.errors import DataError, shorten
 from potstill.files import writing
+from potstill.review.decisions import job_of
 
 Row = sqlite3.Row | Mapping[str, Any]
 """A record's row of the index."""
 SCHEMA = 1
 """Raise it when a table changes: an index of another schema is made anew."""
+ANY_JOB = "*"
+"""Of what is about rationales of all rounds."""
 STAGES = ("rationales", "predictions", "examples", "problems")
 TABLES = """
 CREATE TABLE files(
@@ -61,6 +64,8 @@ class Source:
     stage: str
     """One of `STAGES`, or verdicts, dropped."""
     job: str = ""
+    of: str = "rationales"
+    """Which stage's texts verdicts and drops are about."""
 
 
 def open_index(folder: Path) -> sqlite3.Connection:
@@ -97,16 +102,26 @@ def require_run(folder: Path) -> None:
 
 def sources_of(folder: Path) -> Iterator[Source]:
     """Yield the files of a run that exist by now, problems first, verdicts after what they judge."""
-    for name in ("problems", "rationales", "verdicts", "dropped"):
-        yield from _source(folder, f"{name}.jsonl", name, "")
+    yield from _source(folder, "problems.jsonl", "problems", "")
+    for name in _lines_in(folder, "rationales"):
+        job = job_of(name)
+        yield from _source(folder, name, "rationales", job)
+        yield from _source(folder, verdicts_name("rationales", job), "verdicts", job)
+    yield from _source(folder, "dropped.jsonl", "dropped", ANY_JOB)
     yield from _source(folder, "examples.jsonl", "examples", "examples")
-    for stage, judged in (("predictions", True), ("examples", False)):
-        names = {path.name.removesuffix(".gz") for path in (folder / stage).glob("*.jsonl*")}
-        for name in sorted(one for one in names if one.endswith(".jsonl") and not one.startswith(".")):
+    for stage in ("predictions", "examples"):
+        for name in _lines_in(folder / stage, ""):
             job = name.removesuffix(".jsonl")
             yield from _source(folder, f"{stage}/{name}", stage, job)
-            if judged:
-                yield from _source(folder, f"verdicts/{name}", "verdicts", job)
+            if stage == "predictions":
+                yield from _source(folder, verdicts_name(stage, job), "verdicts", job, stage)
+
+
+def verdicts_name(stage: str, job: str) -> str:
+    """Return the file of the verdicts on a file of rationales or predictions."""
+    if stage == "predictions":
+        return f"verdicts/{job}.jsonl"
+    return f"verdicts.{job}.jsonl" if job else "verdicts.jsonl"
 
 
 def read_row(folder: Path, name: str, start: int, length: int) -> dict[str, Any]:
@@ -126,12 +141,20 @@ def path_of(folder: Path, name: str) -> Path:
     return path if path.exists() else folder / ".review" / "unpacked" / name
 
 
-def _source(folder: Path, name: str, stage: str, job: str) -> Iterator[Source]:
+def _lines_in(folder: Path, start: str) -> list[str]:
+    """Return the names of a folder's JSONL files that begin with `start`, without the `.gz` of compressed ones."""
+    names = {path.name.removesuffix(".gz") for path in folder.glob(f"{start}*.jsonl*")}
+    return sorted(
+        (name for name in names if name.endswith(".jsonl") and not name.startswith(".")), key=lambda n: (len(n), n)
+    )
+
+
+def _source(folder: Path, name: str, stage: str, job: str, of: str = "rationales") -> Iterator[Source]:
     packed = folder / f"{name}.gz"
     if (folder / name).exists():
-        yield Source(name, folder / name, stage, job)
+        yield Source(name, folder / name, stage, job, of)
     elif packed.exists():
-        yield Source(name, _unpacked(folder, name, packed), stage, job)
+        yield Source(name, _unpacked(folder, name, packed), stage, job, of)
 
 
 def _unpacked(folder: Path, name: str, packed: Path) -> Path:

@@ -28,7 +28,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from potstill.errors import DataError
+from potstill.errors import ConfigError, DataError
 from potstill.rationales.filtering import keep, require_kept
 from potstill.rationales.selecting import drawn_order, select
 from potstill.recipe.rationales import FilterConfig
@@ -83,6 +83,7 @@ def mix(
     chosen = _first_n(everything, config.n, seed)
     rows = [r for r in rows if r.id in chosen]
     if filter is not None:
+        _require_decisions(rows, filter)
         rows, drops = keep(rows, filter)
         if "cot" in config.kinds or "pot" in config.kinds:
             require_kept(rows, drops, "mix")
@@ -100,6 +101,16 @@ def mix(
         found = difficulties(difficulty, known.values(), everything)
         examples = [_noted(example, found) for example in examples]
     return _capped(examples) if config.balance == "cap" else examples
+
+
+def _require_decisions(rows: Sequence[Rationale], config: FilterConfig) -> None:
+    """Raise if the filter is to honour reviewers and nothing of theirs came along with the rationales."""
+    if config.is_reviewed and not any("review" in rationale.meta for rationale in rows):
+        message = (
+            f"filter.review: {config.review}, use_edits: {config.use_edits}, and no decision came with the rationales; "
+            "decisions are in a run's review.jsonl: give --recipe FILE --run DIR instead of files, or set them to none"
+        )
+        raise ConfigError(message)
 
 
 def kind_counts(examples: Iterable[Example]) -> dict[str, int]:
