@@ -114,6 +114,8 @@ def require_student(student: StudentConfig, *, is_chat: bool = False) -> None:
     """
     from potstill.students.loading import model_class, read_config, resolve_source
 
+    if student.quantization is not None:
+        require_extra("bitsandbytes", "qlora")
     if student.model == "scratch":
         return
     folder = Path(resolve_source(student.model))

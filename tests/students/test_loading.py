@@ -1,12 +1,13 @@
 """Opening students: what is wrong with a folder is said in one sentence."""
 
 import json
+from importlib.util import find_spec
 
 import pytest
 import torch
 from tiny_students import make_tokenizer, save_student
 
-from potstill.errors import ConfigError, StudentError
+from potstill.errors import ConfigError, MissingExtraError, StudentError
 from potstill.recipe.students import StudentConfig
 from potstill.students.loading import model_folder, open_student
 
@@ -146,3 +147,28 @@ def test_an_encoder_decoder_says_what_its_decoder_starts_with(tmp_path):
     bart = open_student(folder)
     assert (bart.starts, bart.context) == ((2, 1), 128)
     assert open_student(save_student(tmp_path / "llama")).starts == ()
+
+
+def test_quantized_weights_need_bitsandbytes(tmp_path):
+    """The message holds the command that installs it."""
+    if find_spec("bitsandbytes") is not None:
+        pytest.skip("it is installed; see test_training")
+    student = StudentConfig(model=str(save_student(tmp_path)), quantization="4bit", lora={"r": 2})
+    with pytest.raises(MissingExtraError, match=r"pip install 'potstill\[qlora\]'"):
+        open_student(student)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (
+            {"quantization": "4bit"},
+            "4bit weights are not trained, and lora is not set; take a trained model with adapt",
+        ),
+        ({"quantization": "4bit", "lora": {"r": 2}, "model": "scratch"}, "scratch has no weights to keep"),
+    ],
+)
+def test_quantized_weights_need_adapters(table, message):
+    """They are frozen."""
+    with pytest.raises(ValueError, match=message):
+        StudentConfig(**table)

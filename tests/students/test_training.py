@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokeni
 from potstill.errors import ConfigError, StudentError
 from potstill.recipe.students import InferConfig, MixConfig, StudentConfig, TrainConfig
 from potstill.records import Example
+from potstill.students.cards import write_student
 from potstill.students.inference import infer
 from potstill.students.training import last_checkpoint, train
 
@@ -322,3 +323,27 @@ def test_an_encoder_decoder_from_scratch_can_be_trained(tmp_path, model_type):
     [row] = infer(sums(1), out, InferConfig(paths={"cot": 1}, max_new_tokens=4))
     assert row.finish in ("stop", "length")
     assert record(out)["encoder_decoder"]
+
+
+def test_adapters_can_be_trained_on_quantized_weights(tmp_path):
+    """QLoRA: the student that is saved is plain, and computes what the chosen checkpoint computed."""
+    pytest.importorskip("bitsandbytes")
+    base = save_student(tmp_path / "base", "llama", hidden_size=64, intermediate_size=128)
+    student = StudentConfig(model=str(base), quantization="4bit", lora={"r": 4, "target_modules": "all-linear"})
+    kept = {}
+
+    def write(out, loaded, model, *rest, **options):
+        kept["logits"] = model(torch.tensor([[5, 6, 7]])).logits.detach()
+        write_student(out, loaded, model, *rest, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("potstill.students.training.write_student", write)
+        out = run(base, tmp_path / "s", student=student, learning_rate=0.02, eval_steps=3, dev=sums(2, "dev"))
+    found = record(out)
+    assert (found["quantization"], found["shared_prompt"]) == ("4bit", True)
+    assert 0 < found["trained_parameters"] < found["parameters"] / 2
+    plain = AutoModelForCausalLM.from_pretrained(out)
+    assert "quantization_config" not in json.loads((out / "config.json").read_text())
+    assert torch.allclose(plain(torch.tensor([[5, 6, 7]])).logits, kept["logits"], atol=1e-3)
+    assert {name: tensor.dtype for name, tensor in weights(out).items()} == dict.fromkeys(weights(base), torch.float32)
+    assert "| Quantized while trained | 4 bit (NF4)" in (out / "README.md").read_text()

@@ -54,7 +54,20 @@ class StudentConfig(Table):
     dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
     lora: dict[str, Any] | None = None
     """Arguments of peft's LoraConfig, by their own names; `None`: full fine-tuning."""
+    quantization: Literal["4bit"] | None = None
+    """4bit: QLoRA, the frozen weights in NF4 with double quantization, adapters (`lora`) on top; needs bitsandbytes."""
     trust_remote_code: bool = False
+
+    @model_validator(mode="after")
+    def _quantized_weights_are_frozen(self) -> StudentConfig:
+        if self.quantization is not None and (self.lora is None or self.model == "scratch"):
+            found = "model: scratch has no weights to keep" if self.model == "scratch" else "lora is not set"
+            message = (
+                f"student.quantization: {self.quantization} weights are not trained, and {found}; "
+                "take a trained model with adapters, e.g. lora: {r: 16, target_modules: all-linear}"
+            )
+            raise ValueError(message)
+        return self
 
 
 class CurriculumConfig(Table):

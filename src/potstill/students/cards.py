@@ -16,7 +16,7 @@ from typing import Any
 
 from potstill.files import writing
 from potstill.records import Comparison, Score
-from potstill.students.loading import Loaded
+from potstill.students.loading import Loaded, merged
 
 RECORD = "training.json"
 
@@ -39,7 +39,7 @@ def write_student(
         fresh.mkdir(parents=True)
         if hasattr(model, "merge_and_unload"):
             model.save_pretrained(str(fresh / "adapter"))
-            model = model.merge_and_unload()
+            model = merged(model, fresh / "adapter")
         _set_generation(model, loaded)
         model.save_pretrained(str(fresh))
         loaded.tokenizer.save_pretrained(str(fresh))
@@ -85,6 +85,9 @@ def model_card(
         "Target tokens seen": str(record["target_tokens_seen"]),
         "Prompts": "read once for all their rationales" if record["shared_prompt"] else "one row per example",
         "Stops with": f"`{examples['stop_token']}`",
+        "Quantized while trained": "4 bit (NF4); the weights here are what it stands for, with the adapters merged"
+        if record.get("quantization")
+        else "",
         "Seed": str(record["seed"]),
         **{key.replace("_", " ").capitalize(): str(value) for key, value in facts.items()},
     }

@@ -147,8 +147,42 @@ def load_model(source: str, config: StudentConfig) -> PreTrainedModel:
 
     dtype = config.dtype if config.dtype == "auto" else getattr(torch, config.dtype)
     made_by = model_class(read_config(source, config), source)
+    more = {} if config.quantization is None else {"quantization_config": quantized(config)}
     with boundary(StudentError, f"student {source}: the model cannot be loaded"):
-        return made_by.from_pretrained(source, dtype=dtype, trust_remote_code=config.trust_remote_code)
+        return made_by.from_pretrained(source, dtype=dtype, trust_remote_code=config.trust_remote_code, **more)
+
+
+def quantized(config: StudentConfig) -> Any:
+    """Return how bitsandbytes is to hold the weights: NF4 with double quantization, computed in the model's own type.
+
+    Raises:
+        MissingExtraError: bitsandbytes is not installed.
+
+    Source: Dettmers et al. 2023, arXiv:2305.14314, section 3.
+    """
+    require_extra("bitsandbytes", "qlora")
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    compute = torch.bfloat16 if config.dtype == "auto" else getattr(torch, config.dtype)
+    return BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=compute
+    )
+
+
+def merged(model: Any, adapter: Path) -> Any:
+    """Return a plain model of one with adapters, which lie saved in `adapter`.
+
+    Adapters on quantized weights are merged into what these weights stand for: the student computes what was trained
+    and chosen, where merging into 4 bits would round it.
+    """
+    if not getattr(model.get_base_model(), "is_quantized", False):
+        return model.merge_and_unload()
+    from peft import PeftModel
+
+    plain = model.unload().dequantize()
+    with _quiet_peft():
+        return PeftModel.from_pretrained(plain, str(adapter)).merge_and_unload()
 
 
 def read_config(source: str, config: StudentConfig) -> Any:
@@ -331,6 +365,14 @@ def context_length(model: PreTrainedModel) -> int | None:
     return min(lengths) if lengths else None
 
 
+@contextmanager
+def _quiet_peft() -> Iterator[None]:
+    """Keep a warning off standard error: peft asks transformers by a name that it is giving up."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
+
+
 def adapt(model: PreTrainedModel, settings: dict[str, Any]) -> Any:
     """Return the model with LoRA adapters; `settings` are arguments of peft's `LoraConfig`, by their own names.
 
@@ -342,6 +384,5 @@ def adapt(model: PreTrainedModel, settings: dict[str, Any]) -> Any:
 
     task = "SEQ_2_SEQ_LM" if model.config.is_encoder_decoder else "CAUSAL_LM"
     where = f"student.lora {shorten(json.dumps(settings, default=str), 80)}"
-    with boundary(ConfigError, where), warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by a name that it is giving up
+    with boundary(ConfigError, where), _quiet_peft():
         return get_peft_model(model, LoraConfig(**{"task_type": task, **settings}))

@@ -261,7 +261,8 @@ class Job:
 
     def choose(self, model: Any, args: Any) -> Layout:
         """Return the layout for this model, by trial."""
-        model.to(args.device)
+        if self.student.quantization is None:  # bitsandbytes has placed what it quantized
+            model.to(args.device)
         names = ("gradient_checkpointing", "activation_checkpointing")
         checkpointing = any(getattr(args, name, False) for name in names)
         want_shared = self.config.shared_prompt
@@ -305,11 +306,12 @@ class Job:
             "shared_prompt": layout.shared,
             "layout_reason": layout.reason,
             "encoder_decoder": bool(layout.starts),
+            "quantization": self.student.quantization,
             "prompt": self.split.mix.prompt,
             "format": self.split.mix.format,
             "mix": self.split.mix.model_dump(mode="json"),
-            "parameters": sum(p.numel() for p in trainer.model.parameters()),
-            "trained_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
+            "parameters": trainer.model.num_parameters(),
+            "trained_parameters": trainer.model.num_parameters(only_trainable=True),
             "cpu_s": round(cpu_s, 1),
             "remedies": list(self.loaded.remedies),
             "audit": self.audit.facts(),
