@@ -219,6 +219,16 @@ def test_the_vote_is_also_taken_over_fewer_paths():
     assert grade(rows, problems(1), heavier).marks["test", "vote"].right == {"test-0": 0.0}
 
 
+def test_a_vote_may_weigh_paths_by_their_likelihood():
+    """`evaluate.vote_by`: two doubtful wrong paths lose to a sure right one."""
+    doubtful = [path("test-0", "WRONG", index=at, answer="9", mark="sampled", logprob=-2.0) for at in (1, 2)]
+    rows = [*doubtful, path("test-0", "CORRECT", index=3, mark="sampled", logprob=-0.1)]
+    found = {
+        by: grade(rows, problems(1), EvaluateConfig(vote_by=by)).marks["test", "vote"] for by in ("count", "likelihood")
+    }
+    assert [marks.right["test-0"] for marks in found.values()] == [0.0, 1.0]
+
+
 def test_one_unmarked_text_of_each_kind_is_no_vote():
     """As of a teacher that was asked once for each."""
     rows = [path("test-0", kind="cot"), path("test-0", kind="pot")]

@@ -1,7 +1,10 @@
 """Votes: who may vote, who wins, and how ties are settled."""
 
+import math
+
 import pytest
 
+from potstill.errors import DataError
 from potstill.records import Rationale, Status, Verdict
 from potstill.students.voting import vote
 
@@ -47,6 +50,27 @@ def test_ties_are_settled_by_the_rule_that_is_asked_for(tie, expected):
     found = vote(paths, tie=tie)
     assert (found.answer, found.support, found.tied, found.margin) == (expected, 2, True, 0.0)
     assert found.winner.index == {"4": 1, "5": 3}[expected]
+
+
+def test_by_likelihood_a_sure_path_outvotes_two_doubtful_ones():
+    """A vote counts the geometric mean of its tokens' probabilities, times its kind's weight."""
+    paths = [
+        path(1, "4", logprob=math.log(0.3)),
+        path(2, "4", logprob=math.log(0.4)),
+        path(3, "5", logprob=0.0, kind="pot"),
+    ]
+    assert outcome(paths)[0] == "4"
+    found = vote(paths, by="likelihood")
+    assert (found.answer, found.support, found.margin) == ("5", 1.0, pytest.approx(0.3 / 1.7))
+    assert vote(paths, by="likelihood", weights={"pot": 0.5}).answer == "4"
+    assert vote([path(1, "4", logprob=-900.0)], by="likelihood").margin == 0.0
+
+
+def test_by_likelihood_no_probability_is_guessed():
+    """A path that would vote and brings none is an error; one without an answer needs none."""
+    with pytest.raises(DataError, match=r"path 2 of problem p has no log-probability.*vote by count"):
+        vote([path(1, "4", logprob=-1.0), path(2, "5")], by="likelihood")
+    assert vote([path(1, "4", logprob=-1.0), path(2, None, Status.NO_ANSWER)], by="likelihood").answer == "4"
 
 
 def test_answers_that_are_equal_count_together():

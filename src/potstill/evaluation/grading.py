@@ -227,7 +227,7 @@ def _voted(
     held = _first_paths(sampled, int(count)) if count else sampled
     if not held:
         return None
-    result = vote(held, tie=config.tie, weights=config.vote_weights, greedy=greedy)
+    result = vote(held, by=config.vote_by, tie=config.tie, weights=config.vote_weights, greedy=greedy)
     marks.ties += result.tied
     if result.answer is None:
         return _verdict(min(held, key=lambda path: (path.index, path.kind)))

@@ -23,6 +23,8 @@ class EvaluateConfig(Table):
     tie: tuple[Literal["greedy", "logprob", "first"], ...] = ("first",)
     """Which of equally frequent answers wins a vote, rule after rule: that of more greedy paths, that of the highest
     mean log-probability, the first seen."""
+    vote_by: Literal["count", "likelihood"] = "count"
+    """What a path's vote counts: 1, or the geometric mean of its tokens' probabilities at temperature 1."""
     vote_weights: dict[Kind, float] = {}
     """What the vote of a path of each kind counts; absent: 1."""
     curve: tuple[int, ...] = ()

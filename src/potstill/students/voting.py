@@ -7,12 +7,15 @@ verified, so that `verdict.answer` is normalised already.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from potstill.errors import DataError
 from potstill.records import Rationale, Status
 
+By = Literal["count", "likelihood"]
 Tie = Literal["greedy", "logprob", "first"]
 INVALID = frozenset({Status.NO_ANSWER, Status.PROGRAM_FAILED})
 
@@ -39,6 +42,7 @@ class Vote:
 def vote(
     rationales: Iterable[Rationale],
     *,
+    by: By = "count",
     tie: Tie | Sequence[Tie] = ("first",),
     weights: Mapping[Any, float] | None = None,
     greedy: Iterable[Rationale] = (),
@@ -48,6 +52,7 @@ def vote(
 
     Args:
         rationales: Verified paths of one problem, in the order in which ties are to be settled.
+        by: What a path's vote counts: 1, or by `likelihood` the geometric mean of its tokens' probabilities.
         tie: Rules, one after another until one answer is left: `greedy`, the answer of more of the greedy paths;
             `logprob`, that with the highest mean log-probability of a path; `first`, that whose first path comes
             first (Li et al. 2023's code), which always decides and is implied at the end.
@@ -55,17 +60,23 @@ def vote(
         greedy: Verified greedy paths of the problem, for the rule of that name; they cast no vote.
         equal: Whether two answers are the same; `None`: as strings.
 
+    Raises:
+        DataError: By likelihood, and a path with an answer has no log-probability.
+
     Source: Li et al. 2023, arXiv:2306.14050, section 3 (self-consistency over sampled paths); the weighted vote over
         both kinds is Mixed Distillation's (Li Chenglin et al., Findings of EMNLP 2024; weights and tie rule unknown).
     Differs: in the former's code an output without an answer votes as an ordinary string; here it casts no vote.
     """
     paths = list(rationales)
-    weight = {kind: float((weights or {}).get(kind, 1.0)) for kind in {path.kind for path in paths}}
-    ballots = [(path, answer) for path in paths if (answer := valid_answer(path)) is not None and weight[path.kind] > 0]
+    of_kind = {kind: float((weights or {}).get(kind, 1.0)) for kind in {path.kind for path in paths}}
+    ballots = [
+        (path, answer) for path in paths if (answer := valid_answer(path)) is not None and of_kind[path.kind] > 0
+    ]
+    weight = {id(path): of_kind[path.kind] * (_likelihood(path) if by == "likelihood" else 1) for path, _ in ballots}
     camps = _camps(ballots, equal)
     if not camps:
         return Vote(answer=None, support=0, n_valid=0, n_paths=len(paths), margin=0.0, tied=False)
-    support = [round(sum(weight[path.kind] for path in camp), 9) for camp in camps]
+    support = [round(math.fsum(weight[id(path)] for path in camp), 12) for camp in camps]
     leaders = [camp for camp, mine in zip(camps, support, strict=True) if mine == max(support)]
     rules = (tie,) if isinstance(tie, str) else tuple(tie)
     chosen = _settled(leaders, rules, list(greedy), equal)
@@ -75,7 +86,7 @@ def vote(
         support=max(support),
         n_valid=len(ballots),
         n_paths=len(paths),
-        margin=(max(support) - second) / sum(support),
+        margin=(max(support) - second) / (sum(support) or 1.0),
         tied=len(leaders) > 1,
         winner=max(chosen, key=_logprob) if "logprob" in rules else chosen[0],
     )
@@ -131,6 +142,17 @@ def _camps(
             names.append(answer)
             camps.append([path])
     return camps
+
+
+def _likelihood(path: Rationale) -> float:
+    """Return the geometric mean of the probabilities of a path's tokens, in (0, 1]."""
+    if path.logprob is None:
+        message = (
+            f"evaluate.vote_by: likelihood: path {path.id} of problem {path.problem_id} has no log-probability; every "
+            "path needs one: ask an endpoint with logprobs: true, or vote by count"
+        )
+        raise DataError(message)
+    return math.exp(path.logprob)
 
 
 def _logprob(path: Rationale) -> float:
