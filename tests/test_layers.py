@@ -15,9 +15,10 @@ LAYERS = [
     {"run", "sandbox.*", "teachers.*", "miniature.*", "rationales.second_opinion", "rationales.second_opinion_worker",
      "evaluation.datasets", "evaluation.sources"},
     {"rationales.sampling", "rationales.asking", "rationales.planning", "rationales.resuming", "rationales.running",
-     "rationales.verification", "students.*", "evaluation.grading", "evaluation.scoring", "verdicts"},
+     "rationales.verification", "students.*", "evaluation.grading", "evaluation.scoring", "verdicts",
+     "generators.planning"},
     {"arms", "preflight", "purchases", "pipeline", "publishing", "evaluation.*", "review.*", "commands.*",
-     "cli", "__main__", "__init__"},
+     "cli", "instructions", "__main__", "__init__"},
 ]  # fmt: skip
 """From the foundation to the surface; a pattern `folder.*` covers what no earlier or exact name does."""
 EXEMPT = {("__init__", "run")}

@@ -20,6 +20,7 @@ VERBS = {
     "sample": "problems → rationales",
     "verify": "rationales + problems → verdicts",
     "exec": "programs → one result line each, in the sandbox",
+    "evolve": "seed instructions → evolved instructions and their trees",
     "mix": "rationales + verdicts → training examples",
     "train": "examples → a student folder",
     "infer": "problems + student → predictions",
@@ -40,6 +41,7 @@ HOME = {
     "serve": "serving",
     "doctor": "serving",
     "exec": "executing",
+    "evolve": "evolving",
 }
 """Verb -> the module in `potstill.commands` that holds it; the stage verbs are in `stages`."""
 

@@ -163,9 +163,13 @@ class Appender:
 
     def append(self, records: Iterable[Record]) -> None:
         """Write the records and sync them to disk."""
+        self.append_lines(map(json_line, records))
+
+    def append_lines(self, lines: Iterable[str]) -> None:
+        """Write lines of JSON, each with its line end, and sync them to disk."""
         assert self._out is not None, "an Appender is used in a with statement"
         with writing(self.path):
-            left = memoryview("".join(map(json_line, records)).encode("utf-8"))
+            left = memoryview("".join(lines).encode("utf-8"))
             while left:
                 left = left[self._out.write(left) :]
             os.fsync(self._out.fileno())

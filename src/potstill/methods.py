@@ -28,6 +28,16 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "infer": {"paths": {"cot": 10, "pot": 10}, "temperature": 0.7},
         "evaluate": {"tie": ["greedy", "logprob", "first"], "curve": [2, 4, 10, 20]},
     },
+    # Li et al. 2024 (Findings of EMNLP): seeds evolve, one response each. The default search is a beam, which measured
+    # better than the published tree (docs/idea_mcts.md); how responses are asked for, checked and worded is ours.
+    "idea_mcts": {
+        "evolve": {},
+        "sample": {"n": 1, "template": "instruction"},
+        "verify": {"demands": True},
+        "filter": {"keep": "unrefuted"},
+        "mix": {"prompt": "### Instruction:\n{question}\n\n### Response:\n"},
+        "infer": {"max_new_tokens": 512},
+    },
 }
 
 PAIRS: dict[str, tuple[tuple[str, str], ...]] = {
@@ -48,6 +58,7 @@ PAIRS: dict[str, tuple[tuple[str, str], ...]] = {
         ("mixed", "mixture"),
         ("mixed", "teacher"),
     ),
+    "idea_mcts": (("idea_mcts", "untrained"), ("idea_mcts", "teacher")),
 }
 """Comparisons that a method makes where the recipe names none; those of systems that a run does not have are left
 out."""

@@ -1,6 +1,6 @@
 """All stages of a recipe over one run directory: the method section of the paper as one function.
 
-    problems → sample → verify → filter → (mix → train → infer) per arm and seed → evaluate → report
+    problems (→ evolve) → sample → verify → filter → (mix → train → infer) per arm and seed → evaluate → report
 
 Every stage appends or replaces whole files, is resumed after a kill and skipped when nothing it depends on has
 changed. What a stage does lives in its own module; here stands only the order, and what invalidates what.
@@ -18,19 +18,20 @@ from typing import Any
 from potstill.arms import arms_of, require_means, run_arms
 from potstill.ensembles import Members, assemble
 from potstill.errors import ConfigError
+from potstill.instructions import evolve_run, is_evolved, require_sound_evolving
 from potstill.messages import say
 from potstill.preflight import require_endpoint, require_sound_arms, require_sound_asking, require_splits
 from potstill.purchases import Scored, buy, buy_all, greedy, plan_purchases, scored_teachers
 from potstill.recipe.reading import dump_recipe, load_recipe
 from potstill.recipe.teachers import TeacherConfig
 from potstill.recipe.whole import Recipe
-from potstill.records import Comparison, Problem, Rationale, Score, content_id, to_dict
+from potstill.records import Comparison, Drop, Problem, Rationale, Score, content_id, to_dict
 from potstill.review.decisions import digest
 from potstill.run import Run, chain
 from potstill.teachers.reaching import ledger_name
 from potstill.verdicts import read_verified, verify_file
 
-STAGES = ("problems", "sample", "verify", "filter", "mix", "train", "infer", "evaluate", "report")
+STAGES = ("problems", "evolve", "sample", "verify", "filter", "mix", "train", "infer", "evaluate", "report")
 UNCHANGING = {"max_concurrency", "requests_per_minute", "tokens_per_minute", "timeout_s", "max_retries", "price",
               "api_key_env", "proxy", "ca_file", "n", "batch"}  # fmt: skip
 """Teacher keys that cannot change an answer: changing them invalidates nothing."""
@@ -101,6 +102,7 @@ class Pipeline:
         """Run the stages in order; each is a no-op when it is done."""
         steps = {
             "problems": self.load_problems,
+            "evolve": self.evolve,
             "sample": self.sample,
             "verify": self.verify,
             "filter": self.filter,
@@ -125,6 +127,9 @@ class Pipeline:
 
     def require_sound(self) -> None:
         """Raise for a mistake that a later stage would meet, as long as that stage is still to come."""
+        if self.recipe.evolve is not None and not self.files.is_done("evolve", self.marks["evolve"]):
+            require_sound_evolving(self.recipe)
+            require_endpoint(self.recipe)
         if self.reaches("sample") and not self.files.is_done("sample", self.marks["sample"]):
             require_sound_asking(self.recipe)
             require_endpoint(self.recipe)
@@ -148,6 +153,15 @@ class Pipeline:
             say("problems", ", ".join(f"{n} {name}" for name, n in counts.items()))
         self.problems = {p.id: p for p in self.files.read("problems.jsonl", Problem)}
         require_means(self.files, self.arms, self.problems.values())
+
+    def evolve(self) -> None:
+        """Evolve the seed instructions; what is kept of them joins the problems of their split."""
+        if self.recipe.evolve is None or self.files.is_done("evolve", self.marks["evolve"]):
+            return
+        self.files.begin("evolve", self.marks["evolve"], ["evolved.jsonl", "trees.jsonl", "actions.json"])
+        given = [p for p in self.problems.values() if not is_evolved(p)]
+        self.problems, counts = evolve_run(self.files, self.recipe, given, label=self.label)
+        self.files.finish("evolve", self.marks["evolve"], counts)
 
     def sample(self) -> None:
         """Buy the teacher's rationales."""
@@ -183,7 +197,8 @@ class Pipeline:
         tainted = self.contaminated()
         config = self.recipe.filter
         kept, drops = keep(rationales, config, contaminated=tainted, sandbox=self.recipe.sandbox)
-        self.files.write("dropped.jsonl", drops)
+        earlier = [drop for drop in self.files.read("dropped.jsonl", Drop) if drop.stage == "evolve"]
+        self.files.write("dropped.jsonl", [*earlier, *drops])
         counts = {"kept": len(kept), "problems": len({r.problem_id for r in kept}), "dropped": len(drops)}
         counts |= {f"dropped_{reason}": n for reason, n in Counter(d.reason for d in drops).items()}
         counts |= edits(kept)
@@ -280,9 +295,11 @@ def fingerprints(recipe: Recipe) -> dict[str, str]:
     checking = recipe.verify.model_dump(mode="json", exclude={"workers", "max_failed_frac"})
     if "pot" in recipe.sample.kinds:
         checking["sandbox"] = recipe.sandbox.model_dump(mode="json", exclude={"workers"})
+    evolve = [] if recipe.evolve is None else [("evolve", [teachers, recipe.evolve.mark])]
     marks = chain(
         [
             ("problems", [recipe.problems.model_dump(mode="json"), recipe.seed]),
+            *evolve,
             ("sample", [teachers, sample]),
             ("verify", checking),
             ("filter", recipe.filter.model_dump(mode="json")),

@@ -71,11 +71,29 @@ def plan_purchases(recipe: Recipe, arms: Iterable[Arm]) -> list[dict[str, Any]]:
     named = {"sample.splits": recipe.sample.splits, "evaluate.splits": recipe.evaluate.splits}
     require_splits(named, [name for name, members in splits.items() if members])
     problems = [p for name in recipe.sample.splits for p in splits.get(name, [])]
-    rows = plan_sample(recipe, problems)
+    rows = plan_evolved(recipe, splits) if recipe.evolve is not None else []
+    rows += plan_sample(recipe, problems)
     if recipe.evaluate.teacher:
         tested = [p for name in recipe.evaluate.splits for p in splits.get(name, [])]
         for asked in scored_teachers(recipe, tells=False):
             rows += _planned(recipe, tested, greedy(recipe), [asked.teacher], "evaluate")
+    return rows
+
+
+def plan_evolved(recipe: Recipe, splits: Mapping[str, list[Problem]]) -> list[dict[str, Any]]:
+    """Return what evolving the seeds would request at most, and what sampling for the instructions kept of them."""
+    from potstill.instructions import plan_evolve, require_sound_evolving, table_of
+
+    require_sound_evolving(recipe)
+    names = table_of(recipe).splits
+    require_splits({"evolve.splits": names}, [name for name, members in splits.items() if members])
+    found = plan_evolve(recipe, [problem for name in names for problem in splits[name]])
+    rows = list(found.rows)
+    if found.kept and set(names) & set(recipe.sample.splits):
+        for row in _planned(recipe, found.kept, recipe.sample, require_teachers(recipe), "sample evolved"):
+            scaled = {name: round(value * found.scale) for name, value in row.items() if type(value) is int}
+            money = row["max_money"] if row["max_money"] is None else round(row["max_money"] * found.scale, 4)
+            rows.append({**row, **scaled, "in_ledger": 0, "max_money": money})
     return rows
 
 

@@ -13,7 +13,7 @@ from potstill.messages import say
 if TYPE_CHECKING:
     from potstill.recipe.whole import Recipe
 
-UNTIL = ("problems", "sample", "verify", "filter", "mix", "train", "infer", "evaluate", "report")
+UNTIL = ("problems", "evolve", "sample", "verify", "filter", "mix", "train", "infer", "evaluate", "report")
 
 
 def add(verb: str, parser: argparse.ArgumentParser) -> None:

@@ -20,6 +20,8 @@ Row = tuple[str, dict[str, Any]]
 """(`file:line`, row); a row that came from a named split holds it under `split`."""
 MINIATURE = "miniature"
 MINIATURE_SIZES = {"train": 400, "dev": 100, "test": 300, "ood": 100, "contrast": 200}
+INSTRUCTIONS = ("instructions", "instructions_test")
+INSTRUCTION_SIZE = 40
 _SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
 _SAVED = ("dataset_info.json", "state.json", "dataset_dict.json")
 
@@ -144,6 +146,9 @@ def _read_miniature(config: SourceConfig) -> Iterator[Row]:
     """Yield the miniature's problems: `limit` of a split, or all five splits in the sizes given by `options`."""
     from potstill.miniature.world import SPLITS, draw_contrast, draw_problems
 
+    if config.split in INSTRUCTIONS:
+        yield from _read_instructions(config)
+        return
     sizes = {**MINIATURE_SIZES, **config.options}
     if set(sizes) - set(MINIATURE_SIZES) or config.split not in (None, *MINIATURE_SIZES):
         found = config.split if config.split not in (None, *MINIATURE_SIZES) else ", ".join(sizes)
@@ -160,6 +165,15 @@ def _read_miniature(config: SourceConfig) -> Iterator[Row]:
             rows = [{**row, "parent_id": problem_from(parents[row["parent_index"]]).id} for row in rows]
         for number, row in enumerate(rows, start=1):
             yield f"{MINIATURE}[{split}:{number}]", _own_family(row, row["question"])
+
+
+def _read_instructions(config: SourceConfig) -> Iterator[Row]:
+    """Yield seed instructions of the miniature's other world, or, of other tasks, instructions to test students on."""
+    from potstill.miniature.instruction_grammar import seeds, tests
+
+    drawn = seeds if config.split == INSTRUCTIONS[0] else tests
+    for number, text in enumerate(drawn(config.limit or INSTRUCTION_SIZE, config.seed or 0), start=1):
+        yield f"{MINIATURE}[{config.split}:{number}]", _own_family({"question": text}, text)
 
 
 def _own_family(row: dict[str, Any], text: str) -> dict[str, Any]:

@@ -10,6 +10,8 @@ Source: Evol-Instruct's elimination of copied template words and texts without n
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections import Counter
 from functools import lru_cache
 
 TALK = re.compile(
@@ -23,6 +25,8 @@ DANGLING = re.compile(
 )
 ENDS = (".", "?", "!", '"', "'", ")", "]", "}", "`", "|", "。", "？", "！", ":")
 WORD = re.compile(r"\w+")
+FEW_LETTERS = 10
+"""With fewer letters a text's script is not known."""
 
 
 def surface_gate(
@@ -47,6 +51,41 @@ def surface_gate(
     if len(trigrams(text) - trigrams(parent)) < min_new:
         return "near_copy"
     return ""
+
+
+def evolved_gate(text: str, parent: str, root: str, *, max_growth: float = 4.0) -> str:
+    """Return why `text` is refused as a rewrite by a model; empty: it passes.
+
+    The surface gate, but that a text need not close with a mark where its parent does not, and that its letters must be
+    of its seed's script: a change between languages of one script is not found.
+    """
+    if not parent.rstrip().endswith(ENDS):
+        text = f"{text.rstrip()}." if not text.rstrip().endswith(ENDS) else text
+        parent = f"{parent.rstrip()}."
+    reason = surface_gate(text, parent, root, max_growth=max_growth)
+    return reason or ("other_script" if is_other_script(text, root) else "")
+
+
+def is_other_script(text: str, root: str) -> bool:
+    """Whether most letters of a text are of another script than most letters of its seed."""
+    own, wanted = script_of(text), script_of(root)
+    return bool(own and wanted) and own != wanted
+
+
+def script_of(text: str) -> str:
+    """Return the script of most letters, such as LATIN or CJK; empty where there are fewer than ten.
+
+    >>> script_of("Explain comets to a friend."), script_of("Объясни кометы другу."), script_of("42")
+    ('LATIN', 'CYRILLIC', '')
+    """
+    counts = Counter(_script(letter) for letter in text if letter.isalpha())
+    return counts.most_common(1)[0][0] if counts.total() >= FEW_LETTERS else ""
+
+
+@lru_cache(maxsize=4096)
+def _script(letter: str) -> str:
+    found = unicodedata.name(letter, "UNKNOWN").split()[0]
+    return "CJK" if found in ("HIRAGANA", "KATAKANA", "CJK") else found
 
 
 def is_cut_off(text: str) -> bool:

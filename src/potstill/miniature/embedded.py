@@ -59,7 +59,8 @@ def world_hash() -> str:
     """Return a hash of the sources that decide what the embedded teacher says."""
     folder = Path(__file__).parent
     digest = hashlib.sha256()
-    for name in ("world.py", "teacher.py", "programs.py", "answering.py"):
+    instructions = ("instruction_grammar.py", "instructions.py", "instruction_teacher.py")
+    for name in ("world.py", "teacher.py", "programs.py", "answering.py", *instructions):
         digest.update((folder / name).read_bytes())
     return digest.hexdigest()[:16]
 

@@ -93,6 +93,8 @@ CLAUSES: dict[str, tuple[str, ...]] = {
     ),
     "output_format": ("Answer as a numbered list", "Answer as a table", "Answer as a letter", "Answer as a dialogue"),
 }  # fmt: skip
+CHECKED = ("constraints", "output_format")
+"""Kinds of clause that a program can check in an answer, as far as it can any."""
 VAGUE = ("Be thorough and so on", "Mind various aspects", "Do it in a good way")
 UNKNOWABLE = (
     "Quote what the reader said about it this morning", "Base it on the minutes of our last meeting",
@@ -177,6 +179,22 @@ def seeds(count: int, seed: int) -> list[str]:
     for task in rng.sample(tasks, count):
         kind = rng.choice(list(CLAUSES)) if rng.random() < 1 / 3 else None
         found.append(render(task.text, [rng.choice(CLAUSES[kind])] if kind else []))
+    return found
+
+
+def tests(count: int, seed: int) -> list[str]:
+    """Return `count` instructions on rare topics that no seed is about: two clauses, one of them on form or length."""
+    tasks = [
+        Task(domain, topic, verb)
+        for domain, topics in DOMAINS.items() for topic in topics[N_COMMON:] for verb in range(len(VERBS))
+    ]  # fmt: skip
+    rng = random.Random(child_seed("test instructions", seed))
+    found = list[str]()
+    while len(found) < count:
+        kind = rng.choice([kind for kind in CLAUSES if kind not in CHECKED])
+        clauses = [rng.choice(CLAUSES[kind]), rng.choice(CLAUSES[rng.choice(CHECKED)])]
+        text = render(rng.choice(tasks).text, clauses)
+        found += [text] if text not in found else []
     return found
 
 

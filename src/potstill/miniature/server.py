@@ -129,7 +129,7 @@ def _switch(text: str) -> bool:
 def _teacher(canned: int) -> Writer:
     if canned:
         return canned_writer(canned, Knobs().wrong)
-    from potstill.miniature.teacher import write
+    from potstill.miniature.speaking import write
 
     return write
 

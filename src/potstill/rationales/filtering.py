@@ -161,7 +161,7 @@ def _judged(rationale: Rationale, config: FilterConfig) -> Fault | None:
         return None
     if verdict is None:
         return "not_verified", f"keep is {config.keep!r} and there is no verdict"
-    if verdict.status is Status.CORRECT:
+    if verdict.status is Status.CORRECT or (config.keep == "unrefuted" and verdict.status is Status.UNVERIFIED):
         return None
     if config.keep == "answered" and verdict.answer is not None:
         return None

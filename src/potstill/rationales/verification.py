@@ -10,7 +10,8 @@ around it says.
 Reasons: of NO_ANSWER `empty`, `refused`, `truncated`, `no_marker`, `no_program`, `ambiguous`, `unreadable`; of
 PROGRAM_FAILED the sandbox's status; of UNVERIFIED `no_gold`, `gold_unreadable`, `not_sampled`, `not_run`,
 `unsupported`, `undecided`, `second_opinion_failed`, `check_failed`, `unknown_problem`. Of CORRECT and WRONG the reason
-says how it was decided: `exact`, or `second_opinion`.
+says how it was decided: `exact`, `second_opinion`, or `demands`: no gold answer, but what the instruction demands in
+words that a program can check (`potstill.rationales.demands`); its whole text is then the answer and none is read.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from functools import lru_cache
 from potstill.errors import TooManyFailures, shorten
 from potstill.rationales import expressions
 from potstill.rationales.answers import Answer, equal, normalise
+from potstill.rationales.demands import unmet
 from potstill.rationales.extraction import Found, find
 from potstill.rationales.latex import balanced
 from potstill.rationales.programs import find_program
@@ -180,6 +182,8 @@ def _check(rationale: Rationale, problem: Problem, config: VerifyConfig) -> tupl
         if not program.programs:
             return _no_answer(rationale, program.reason), None
         return _unverified(rationale, "not_run"), Unrun(tuple(_defined(problem) + text for text in program.programs))
+    if config.demands and problem.answer is None:
+        return _against_demands(rationale, problem), None
     wanted = _wanted(problem, config)
     gold = _gold_of(problem, wanted.type)
     if gold is None and problem.answer is not None:
@@ -271,6 +275,17 @@ def _gold(text: str, answer_type: str, options: tuple[str, ...], labels: tuple[s
     if answer.form is not None and not expressions.is_whole(answer.form):
         return None
     return answer
+
+
+def _against_demands(rationale: Rationale, problem: Problem) -> Verdict:
+    """Judge a response by the demands of its instruction that can be checked; without any, nothing is known."""
+    if not rationale.text.strip():
+        return _no_answer(rationale, "empty")
+    broken = unmet(problem.question, rationale.text)
+    if broken is None:
+        return _unverified(rationale, "no_gold", "no demand that can be checked")
+    status = Status.WRONG if broken else Status.CORRECT
+    return Verdict(rationale_id=rationale.id, status=status, reason="demands", detail=", ".join(broken))
 
 
 def _against_unreadable_gold(rationale: Rationale, gold: str) -> Verdict:

@@ -17,6 +17,9 @@ class VerifyConfig(Table):
     """Overrides the problems'."""
     math_verify: bool = True
     """Ask `math-verify`, in a guarded process, where the exact rules do not decide an expression."""
+    demands: bool = False
+    """Of problems without a gold answer: check what the instruction demands in words that a program can check (length,
+    form), as IFEval does; CORRECT keeps every demand, WRONG breaks one, UNVERIFIED has none."""
     timeout_s: float = Field(default=5.0, gt=0)
     workers: int = Field(default=1, ge=1)
     max_failed_frac: float = Field(default=1.0, ge=0, le=1)
@@ -49,9 +52,9 @@ class SandboxConfig(Table):
 class FilterConfig(Table):
     """`filter`: which rationales are kept; every drop has a reason."""
 
-    keep: Literal["correct", "answered", "majority", "agreement", "all"] = "correct"
-    """correct: the labelled setting. Without labels: all; majority, those with their kind's most frequent answer;
-    agreement, the same where chains of thought and programs agree in it."""
+    keep: Literal["correct", "unrefuted", "answered", "majority", "agreement", "all"] = "correct"
+    """correct: the labelled setting. unrefuted: all but what a check found wrong. Without labels: all; majority, those
+    with their kind's most frequent answer; agreement, the same where chains of thought and programs agree in it."""
     max_tokens: int | None = Field(default=None, ge=1)
     """Drop longer rationales, counted in white-space separated words."""
     allow_truncated: bool = False

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from potstill.errors import ConfigError
 from potstill.recipe.evaluation import EvaluateConfig, ReportConfig
 from potstill.recipe.explaining import validated
+from potstill.recipe.generators import EvolveConfig
 from potstill.recipe.problems import ProblemsConfig
 from potstill.recipe.rationales import FilterConfig, SandboxConfig, VerifyConfig
 from potstill.recipe.students import InferConfig, MixConfig, StudentConfig, TrainConfig
@@ -40,7 +41,7 @@ class ArmConfig(Table):
 class Recipe(Table):
     """A whole recipe. Methods set defaults; every one of them can be overridden."""
 
-    method: Literal["scotd", "mixed_distillation"] = "scotd"
+    method: Literal["scotd", "mixed_distillation", "idea_mcts"] = "scotd"
     engine: Literal["local"] = "local"
     task: str = "problems"
     """The name of the task in scores."""
@@ -52,6 +53,8 @@ class Recipe(Table):
     ledger: str | None = None
     problems: ProblemsConfig
     teachers: tuple[TeacherConfig, ...] = ()
+    evolve: EvolveConfig | None = None
+    """Evolve the problems of some splits before anything is sampled; `None`: they are sampled as they are."""
     sample: SampleConfig = SampleConfig()
     verify: VerifyConfig = VerifyConfig()
     sandbox: SandboxConfig = SandboxConfig()
