@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,11 +20,12 @@ from typing import Any
 from potstill.errors import DataError, PotstillError
 from potstill.messages import is_quiet, say, set_quiet
 from potstill.recipe.reading import load_recipe
+from potstill.recipe.students import InferConfig
 from potstill.recipe.whole import Recipe
 from potstill.records import Example, Problem, Rationale, child_seed, content_id
 from potstill.run import Run
 from potstill.students.curriculum import noted
-from potstill.verdicts import read_verified, verify_file
+from potstill.verdicts import read_pool, verify_file
 
 APPEND_ROWS = 64
 """Paths are written together, so many at a time: what a kill can lose."""
@@ -70,7 +71,8 @@ def _arm(recipe: Recipe, name: str, seed: int, marks: Mapping[str, str]) -> Arm:
     difficulty = [by] if (by := noted(own.train.curriculum)) else []
     made_of = [own.filter.model_dump(mode="json"), own.mix.model_dump(mode="json"), seed, *difficulty]
     made_of += [marks["review"]] if own.filter.is_reviewed and "review" in marks else []
-    examples = content_id(marks["filter"], *made_of)
+    pool = "filter" if own.mix.rounds is None else f"pool/{min(own.mix.rounds, len(recipe.rounds))}"
+    examples = content_id(marks[pool], *made_of)
     if not is_trained:
         examples = marks["problems"]
     student_table = own.student.model_dump(mode="json")
@@ -105,7 +107,7 @@ def require_means(run: Run, arms: Iterable[Arm], problems: Iterable[Problem]) ->
 
 def run_arms(run: Run, recipe: Recipe, arms: list[Arm], until: str) -> None:
     """Mix, train and infer (up to `until`) every arm that is not done yet."""
-    mix_arms(run, [arm for arm in arms if arm.is_trained])
+    mix_arms(run, [arm for arm in arms if arm.is_trained], len(recipe.rounds))
     if until == "mix":
         return
     steps = ["students", "predictions"][: 1 if until == "train" else 2]
@@ -123,32 +125,40 @@ def run_arms(run: Run, recipe: Recipe, arms: list[Arm], until: str) -> None:
         _run_parallel(run, recipe, waiting, open_steps)
 
 
-def mix_arms(run: Run, arms: Iterable[Arm]) -> None:
-    """Write the training examples of every arm that is not done yet."""
-    from potstill.rationales.filtering import keep
-    from potstill.students.mixing import kind_counts, mix
-
+def mix_arms(run: Run, arms: Iterable[Arm], rounds: int = 0) -> None:
+    """Write the training examples of every arm that is not done yet; `rounds`: how many the run has had."""
     waiting = [arm for arm in arms if _is_open(run, arm, f"examples/{arm.job}")]
     if not waiting:
         return
     problems = {p.id: p for p in run.read("problems.jsonl", Problem)}
-    rationales = read_verified(run, problems)
+    rationales = read_pool(run, problems, rounds)
     tainted = run.read_json("contaminated.json") or {}
     for arm in waiting:
         stage = f"examples/{arm.job}"
         run.begin(stage, arm.marks[stage], [arm.examples_name])
-        kept, _ = keep(rationales, arm.recipe.filter, contaminated=tainted)
-        train = [p for p in problems.values() if p.split in arm.recipe.sample.splits and p.id not in tainted]
-        seed = child_seed(arm.recipe.seed, "mix", arm.seed)
-        examples = mix(
-            kept, arm.recipe.mix, problems=train, filter=None, candidates=rationales, seed=seed,
-            difficulty=noted(arm.recipe.train.curriculum),
-        )  # fmt: skip
+        examples, counts = examples_of(rationales, arm.recipe, problems.values(), tainted, arm.seed)
         run.write(arm.examples_name, examples)
-        counts = {"kept": len(kept), "examples": len(examples), "problems": len({e.group for e in examples})}
-        counts |= kind_counts(examples)
         run.finish(stage, arm.marks[stage], counts)
         say("mix", f"{arm.job}: {counts['examples']} examples of {counts['problems']} problems")
+
+
+def examples_of(
+    rationales: Iterable[Rationale], own: Recipe, problems: Iterable[Problem], tainted: Mapping[str, str], seed: int
+) -> tuple[list[Example], dict[str, int]]:
+    """Return what a student is trained on by a recipe as its arm sees it, and the counts of it."""
+    from potstill.rationales.filtering import keep
+    from potstill.students.mixing import kind_counts, mix
+
+    last = own.mix.rounds
+    rationales = [r for r in rationales if last is None or r.meta.get("round", 0) <= last]
+    kept, _ = keep(rationales, own.filter, contaminated=tainted)
+    train = [p for p in problems if p.split in own.sample.splits and p.id not in tainted]
+    examples = mix(
+        kept, own.mix, problems=train, filter=None, candidates=rationales, seed=child_seed(own.seed, "mix", seed),
+        difficulty=noted(own.train.curriculum),
+    )  # fmt: skip
+    counts = {"kept": len(kept), "examples": len(examples), "problems": len({e.group for e in examples})}
+    return examples, {**counts, **kind_counts(examples)}
 
 
 def train_arm(folder: str, name: str, seed: int, job: str) -> dict[str, Any]:
@@ -175,15 +185,28 @@ def train_arm(folder: str, name: str, seed: int, job: str) -> dict[str, Any]:
     return {"examples": len(examples), "cpu_s": round(time.process_time() - began, 1)}
 
 
-def infer_arm(folder: str, name: str, seed: int, job: str) -> dict[str, Any]:
-    """Ask one arm's student every evaluation problem, into `predictions/JOB.jsonl`, and verify; return its counts."""
+def infer_arm(
+    folder: str,
+    name: str,
+    seed: int,
+    job: str,
+    splits: Sequence[str] | None = None,
+    config: InferConfig | None = None,
+) -> dict[str, Any]:
+    """Ask one arm's student every evaluation problem, into `predictions/JOB.jsonl`, and verify; return its counts.
+
+    Args:
+        splits: Those to ask instead.
+        config: How to ask, instead of as the arm says.
+    """
     from potstill.students.inference import infer
     from potstill.students.loading import model_folder
 
     own, problems = _load(folder, name)
     student = Path(folder) / "students" / job
     where: str | Path = student if student.exists() else model_folder(own.student)
-    tested = [p for p in problems.values() if p.split in own.evaluate.splits]
+    tested = [p for p in problems.values() if p.split in (splits or own.evaluate.splits)]
+    asked = config or own.infer
     run = Run(folder)
     predictions = f"predictions/{job}.jsonl"
     done = {(r.problem_id, r.kind, r.index) for r in run.read(predictions, Rationale)}
@@ -191,7 +214,7 @@ def infer_arm(folder: str, name: str, seed: int, job: str) -> dict[str, Any]:
     with run.appender(predictions) as appender:
         seed = child_seed(own.seed, "infer", seed)
         try:
-            for rationale in infer(tested, where, own.infer, mix=own.mix, author=name, seed=seed, done=done):
+            for rationale in infer(tested, where, asked, mix=own.mix, author=name, seed=seed, done=done):
                 batch.append(rationale)
                 count += 1
                 if len(batch) >= APPEND_ROWS:

@@ -27,11 +27,12 @@ from potstill.recipe.teachers import TeacherConfig
 from potstill.recipe.whole import Recipe
 from potstill.records import Comparison, Drop, Problem, Rationale, Score, content_id, to_dict
 from potstill.review.decisions import digest
+from potstill.rounds import require_sound_rounds, round_marks, run_rounds
 from potstill.run import Run, chain
 from potstill.teachers.reaching import ledger_name
-from potstill.verdicts import read_verified, verify_file
+from potstill.verdicts import read_pool, read_verified, verify_file
 
-STAGES = ("problems", "evolve", "sample", "verify", "filter", "mix", "train", "infer", "evaluate", "report")
+STAGES = ("problems", "evolve", "sample", "verify", "rounds", "filter", "mix", "train", "infer", "evaluate", "report")
 UNCHANGING = {"max_concurrency", "requests_per_minute", "tokens_per_minute", "timeout_s", "max_retries", "price",
               "api_key_env", "proxy", "ca_file", "n", "batch"}  # fmt: skip
 """Teacher keys that cannot change an answer: changing them invalidates nothing."""
@@ -105,6 +106,7 @@ class Pipeline:
             "evolve": self.evolve,
             "sample": self.sample,
             "verify": self.verify,
+            "rounds": self.rounds,
             "filter": self.filter,
             "mix": lambda: run_arms(self.files, self.recipe, self.arms, until="mix"),
             "train": lambda: run_arms(self.files, self.recipe, self.arms, until="train"),
@@ -130,6 +132,8 @@ class Pipeline:
         if self.recipe.evolve is not None and not self.files.is_done("evolve", self.marks["evolve"]):
             require_sound_evolving(self.recipe)
             require_endpoint(self.recipe)
+        if self.reaches("rounds") and not self.files.is_done("filter", self.marks["filter"]):
+            require_sound_rounds(self.recipe)
         if self.reaches("sample") and not self.files.is_done("sample", self.marks["sample"]):
             require_sound_asking(self.recipe)
             require_endpoint(self.recipe)
@@ -185,6 +189,10 @@ class Pipeline:
         self.files.finish("verify", self.marks["verify"], counts)
         say("verify", ", ".join(f"{n} {status}" for status, n in counts.items()))
 
+    def rounds(self) -> None:
+        """Sample further, from what the run has learnt by now."""
+        run_rounds(self.files, self.recipe, self.marks, self.problems, contaminated=self.contaminated, label=self.label)
+
     def filter(self) -> None:
         """Write what the run's filter leaves out, and why, into `dropped.jsonl`."""
         from potstill.rationales.agreement import coverage, opinions
@@ -193,7 +201,7 @@ class Pipeline:
         if self.files.is_done("filter", self.marks["filter"]):
             return
         self.files.begin("filter", self.marks["filter"], ["dropped.jsonl"])
-        rationales = read_verified(self.files, self.problems)
+        rationales = read_pool(self.files, self.problems, len(self.recipe.rounds))
         tainted = self.contaminated()
         config = self.recipe.filter
         kept, drops = keep(rationales, config, contaminated=tainted, sandbox=self.recipe.sandbox)
@@ -302,9 +310,10 @@ def fingerprints(recipe: Recipe) -> dict[str, str]:
             *evolve,
             ("sample", [teachers, sample]),
             ("verify", checking),
-            ("filter", recipe.filter.model_dump(mode="json")),
         ]
     )
+    marks |= round_marks(recipe, marks["verify"], checking, {t.author: _teacher_mark(t) for t in recipe.teachers})
+    marks["filter"] = marks[f"pool/{len(recipe.rounds)}"]
     splits = list(recipe.evaluate.splits)
     asked_as = {**sample, "n": 1}
     for asked in scored_teachers(recipe, tells=False):

@@ -17,6 +17,8 @@ from typing import Any
 from potstill.arms import Arm
 from potstill.messages import say
 from potstill.preflight import require_sound_arms, require_sound_asking, require_splits, require_teachers
+from potstill.rationales.prompts import Attempt, Attempts
+from potstill.recipe.rounds import kinds_of, teacher_of
 from potstill.recipe.teachers import SampleConfig, TeacherConfig
 from potstill.recipe.whole import Recipe
 from potstill.records import Problem, Rationale
@@ -73,6 +75,7 @@ def plan_purchases(recipe: Recipe, arms: Iterable[Arm]) -> list[dict[str, Any]]:
     problems = [p for name in recipe.sample.splits for p in splits.get(name, [])]
     rows = plan_evolved(recipe, splits) if recipe.evolve is not None else []
     rows += plan_sample(recipe, problems)
+    rows += plan_rounds(recipe, problems)
     if recipe.evaluate.teacher:
         tested = [p for name in recipe.evaluate.splits for p in splits.get(name, [])]
         for asked in scored_teachers(recipe, tells=False):
@@ -102,26 +105,41 @@ def plan_sample(recipe: Recipe, problems: Sequence[Problem]) -> list[dict[str, A
     return _planned(recipe, problems, recipe.sample, require_teachers(recipe), "sample")
 
 
+def plan_rounds(recipe: Recipe, problems: Sequence[Problem]) -> list[dict[str, Any]]:
+    """Return what each round would request at most: of corrections, as if the student got every problem wrong."""
+    rows = []
+    for number, config in enumerate(recipe.rounds, start=1):
+        teacher, asked = teacher_of(recipe, number), round_sample(recipe, number)
+        attempts: Attempts | None = None
+        if config.by == "errors":
+            attempts = {(p.id, str(kind)): Attempt("", "") for p in problems for kind in asked.kinds}
+        rows += _planned(recipe, problems, asked, [teacher], f"round {number}", attempts)
+    return rows
+
+
 def _planned(
-    recipe: Recipe, problems: Sequence[Problem], config: SampleConfig, teachers: Sequence[TeacherConfig], stage: str
-) -> list[dict[str, Any]]:
+    recipe: Recipe, problems: Sequence[Problem], config: SampleConfig, teachers: Sequence[TeacherConfig], stage: str,
+    attempts: Attempts | None = None,
+) -> list[dict[str, Any]]:  # fmt: skip
     from potstill.rationales.planning import plan
     from potstill.teachers.reaching import known_as, ledger_name
 
     addressed = [(known_as(teacher), ledger_name(teacher)) for teacher in teachers]
-    rows = plan(problems, config, addressed, seed=recipe.seed, ledger=recipe.ledger)
+    rows = plan(problems, config, addressed, seed=recipe.seed, ledger=recipe.ledger, attempts=attempts)
     return [{"stage": stage, **row} for row in rows]
 
 
 async def buy(
     recipe: Recipe, problems: list[Problem], config: SampleConfig, out: Path, *, run: str, stage: str = "sample",
     counts: Mapping[tuple[str, str], int] | None = None, teachers: Sequence[TeacherConfig] | None = None,
+    attempts: Attempts | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Sample from teachers into a file, through the ledger, and return the counts.
 
     Args:
         run: What the budget is counted over, also across resumptions: the run directory, or the file written.
         teachers: Those to ask; `None`: all of the recipe.
+        attempts: (problem id, kind) -> a wrong attempt that is to be corrected; only these are asked for.
     """
     from potstill.rationales.sampling import sample_to_file
     from potstill.teachers.ledger import Ledger, default_ledger_path
@@ -144,7 +162,18 @@ async def buy(
             run=run,
             stage=stage,
             counts=counts,
+            attempts=attempts,
         )
+
+
+def round_sample(recipe: Recipe, number: int) -> SampleConfig:
+    """Return how the teacher of a round (numbered from 1) is asked."""
+    config = recipe.rounds[number - 1]
+    if config.by == "refresh":
+        return recipe.sample.model_copy(update={"n": config.n or recipe.sample.n, "budget_by": "none"})
+    own = {"template": config.template, "demonstrations": config.demonstrations, "n_demonstrations": None}
+    kinds = kinds_of(recipe, number)
+    return recipe.sample.model_copy(update={**own, "n": config.n or 1, "kinds": kinds, "budget_by": "none"})
 
 
 def buy_all(recipe: Recipe, problems: list[Problem], out: Path, *, run: str) -> Mapping[str, Any]:

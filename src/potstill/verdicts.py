@@ -37,6 +37,15 @@ def verify_file(run: Run, recipe: Recipe, name: str, out: str, problems: Mapping
     return dict(Counter(v.status.value for v in run.read(out, Verdict)).most_common())
 
 
+def read_pool(run: Run, problems: Mapping[str, Problem], rounds: int) -> list[Rationale]:
+    """Return all rationales with verdicts and problems joined on: the first sampling's, then those of each round."""
+    rows = read_verified(run, problems)
+    for number in range(1, rounds + 1):
+        found = read_verified(run, problems, f"rationales.round{number}.jsonl", f"verdicts.round{number}.jsonl")
+        rows += [replace(row, meta={**row.meta, "round": number}) for row in found]
+    return rows
+
+
 def read_verified(
     run: Run, problems: Mapping[str, Problem], name: str = "rationales.jsonl", verdicts: str = "verdicts.jsonl"
 ) -> list[Rationale]:

@@ -1,12 +1,14 @@
 """Templates, demonstrations, and the requests that are made of them."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from potstill.errors import ConfigError, DataError
 from potstill.rationales.prompts import (
     BUILT_IN,
+    Attempt,
     Demonstration,
     build_request,
     load_demonstrations,
@@ -258,3 +260,42 @@ def test_the_arithmetic_of_the_shipped_demonstrations_is_right():
         for left, right in sums:
             assert eval(left) == pytest.approx(float(right))
         assert float(sums[-1][1]) == float(row["answer"])
+
+
+CORRECTED = Attempt(" 2 and 2 is 5. So the answer is: 5", "path")
+WORKED = Demonstration(question="What is 1 + 1?", attempt="It is 3.", rationale="1 and 1 is 2.", answer="2")
+
+
+@pytest.mark.parametrize("kind", ["cot", "pot"])
+def test_a_wrong_attempt_stands_where_an_answer_would(kind):
+    """Then what is asked for instead; the gold answer is told only where it is given."""
+    from potstill.miniature.answering import read_question
+
+    config = SampleConfig(template="correction")
+    asked = {}
+    for answer in (None, "4"):
+        attempt = replace(CORRECTED, answer=answer)
+        request = build_request(PROBLEM, kind, CHAT, config, attempt=attempt)
+        [message] = request.messages
+        asked[answer] = message["content"]
+    assert f"Q: {PROBLEM.question}" in asked[None]
+    assert "2 and 2 is 5. So the answer is: 5\n\n" in asked[None]
+    assert "is wrong. A right one" in asked[None]
+    assert asked["4"].count(" 4.") == asked[None].count(" 4.") + 1
+    assert read_question(asked[None]) == PROBLEM.question
+
+
+def test_corrections_can_be_demonstrated():
+    """A worked one shows its attempt; one without an attempt is refused."""
+    config = SampleConfig(template="correction")
+    request = build_request(PROBLEM, "cot", CHAT, config, [WORKED], attempt=CORRECTED)
+    text = request.messages[0]["content"]
+    shown = (
+        "Q: What is 1 + 1?\nA: It is 3.\n\nThis answer is wrong. A right one, from the beginning:\nA: 1 and 1 is 2. So"
+    )
+    assert shown in text
+    without = WORKED.model_copy(update={"attempt": ""})
+    with pytest.raises(ConfigError, match="has no 'attempt'"):
+        build_request(PROBLEM, "cot", CHAT, config, [without], attempt=CORRECTED)
+    with pytest.raises(ConfigError, match="section 'cot' has no 'correction'"):
+        build_request(PROBLEM, "cot", CHAT, SampleConfig(template="zero_shot"), attempt=CORRECTED)

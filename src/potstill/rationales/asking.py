@@ -11,7 +11,15 @@ from functools import partial
 
 from potstill.errors import PotstillError, TooManyFailures, shorten
 from potstill.rationales.dividing import Division
-from potstill.rationales.prompts import Demonstration, Template, build_request, load_demonstrations, load_template
+from potstill.rationales.prompts import (
+    Attempt,
+    Attempts,
+    Demonstration,
+    Template,
+    build_request,
+    load_demonstrations,
+    load_template,
+)
 from potstill.rationales.resuming import Key
 from potstill.recipe.teachers import SampleConfig, TeacherConfig
 from potstill.records import Problem, Rationale
@@ -50,13 +58,21 @@ class Asking:
     """(problem id, kind) -> how many, where a plan says otherwise than n."""
     share: Callable[[str, str, int], Sequence[int]] | None = None
     """Of several teachers: (problem id, kind, how many in all) -> the indices that this one writes."""
+    attempts: Attempts | None = None
+    """(problem id, kind) -> a wrong attempt that is to be corrected; only these are asked for."""
 
     def slots(self, problem: Problem, kind: str) -> list[Slot]:
         """Return the samples of a problem that this teacher writes; of recorded ones as many as there are."""
+        if self.attempts is not None and (problem.id, kind) not in self.attempts:
+            return []
         count = self.config.n if self.counts is None else self.counts.get((problem.id, kind), self.config.n)
         mine = range(count) if self.share is None else self.share(problem.id, kind, count)
         found = [Slot(index, draw) for draw, index in enumerate(mine)]
         return found if self.recorded is None else found[: self.recorded(problem.id, kind)]
+
+    def attempt(self, problem_id: str, kind: str) -> Attempt | None:
+        """Return the wrong attempt that is to be corrected; `None`: the problem is simply asked."""
+        return None if self.attempts is None else self.attempts[problem_id, kind]
 
     def total(self, problems: Iterable[Problem]) -> int:
         """Return how many rationales of all problems this teacher writes."""
@@ -68,7 +84,7 @@ class Asking:
             return Request(model=self.teacher_config.model, problem_id=problem.id, kind=kind)
         return build_request(
             problem, kind, self.teacher_config, self.config, self.demonstrations,
-            seed=self.seed, template=self.template,
+            seed=self.seed, template=self.template, attempt=self.attempt(problem.id, kind),
         )  # fmt: skip
 
 
@@ -112,13 +128,17 @@ def askings(
     *,
     seed: int = 0,
     counts: Mapping[tuple[str, str], int] | None = None,
+    attempts: Attempts | None = None,
 ) -> list[tuple[Asking, str | None]]:
     """Return what each teacher is asked, with its name in keys; of several, those whose weight is above 0.
 
     Raises:
         ConfigError, DataError: As `load_asking` says.
     """
-    found = [(replace(load_asking(one, config, seed=seed), counts=counts), endpoint) for one, endpoint in teachers]
+    found = [
+        (replace(load_asking(one, config, seed=seed), counts=counts, attempts=attempts), endpoint)
+        for one, endpoint in teachers
+    ]
     if len(found) == 1:
         return found
     division = Division(problems, [one.weight for one, _ in teachers], seed=seed)

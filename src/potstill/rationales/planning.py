@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from potstill.rationales.asking import Addressed, Asking, askings
+from potstill.rationales.prompts import Attempts
 from potstill.recipe.teachers import SampleConfig, TeacherConfig
 from potstill.records import Problem
 from potstill.teachers.base import Request, endpoint_id, money_for
@@ -26,6 +27,7 @@ def plan(
     *,
     seed: int = 0,
     ledger: str | Path | None = None,
+    attempts: Attempts | None = None,
 ) -> list[dict[str, Any]]:
     """Return what sampling would request of each teacher and at most cost, sending nothing; the ledger's is free.
 
@@ -39,7 +41,7 @@ def plan(
     with Reader(ledger or default_ledger_path()) as reader:
         return [
             _plan_of(problems, asking, name or endpoint_id(asking.teacher_config), reader)
-            for asking, name in askings(problems, addressed, config, seed=seed)
+            for asking, name in askings(problems, addressed, config, seed=seed, attempts=attempts)
         ]
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import difflib
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -48,6 +49,10 @@ class Section(Table):
     """As the template's, for this kind alone."""
     suffix: str = "\n\n"
     """After each demonstration."""
+    correction: str = ""
+    """After a wrong attempt, which stands where an answer would: what is asked for instead; may hold {gold}."""
+    gold: str = ""
+    """What {gold} stands for where the right answer is told; holds {answer}."""
     stop: tuple[str, ...] = ()
     """Sent to the completions API, unless the teacher has its own."""
     chat_stop: tuple[str, ...] = ()
@@ -58,7 +63,12 @@ class Section(Table):
     @model_validator(mode="after")
     def _known_placeholders(self) -> Section:
         _require_placeholders(self.instruction, self.system or "")
+        _require_placeholders(self.correction, known=("gold",))
+        _require_placeholders(self.gold, known=("answer",))
         _require_forms(self.answer_forms)
+        if self.correction and self.demonstration_form == "turns":
+            message = "a section with a correction shows its demonstrations as text; use demonstration_form: text"
+            raise ValueError(message)
         return self
 
 
@@ -90,6 +100,16 @@ class Template(Table):
                 raise ValueError(message)
         return self
 
+    def correcting(self, kind: str) -> Section:
+        """Return the section of a kind if it can show a wrong attempt, or raise `ConfigError`."""
+        section = self.section(kind)
+        if not section.correction:
+            message = (
+                f"template {self.name}: section '{kind}' has no 'correction', the text that follows a wrong attempt"
+            )
+            raise ConfigError(message)
+        return section
+
     def section(self, kind: str) -> Section:
         """Return the section of a kind, or raise `ConfigError`."""
         found = {"cot": self.cot, "pot": self.pot, "answer": self.answer}
@@ -111,6 +131,23 @@ class Demonstration(Table):
     program: str = ""
     """Python that computes the answer: what kind `pot` shows."""
     options: tuple[str, ...] = ()
+    attempt: str = ""
+    """A wrong attempt at it, shown before the right one where attempts are corrected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A wrong answer that is to be corrected."""
+
+    text: str
+    path_id: str
+    """The id of the path that it is."""
+    answer: str | None = None
+    """The gold answer, where it is told; `None`: it is not."""
+
+
+Attempts = Mapping[tuple[str, str], Attempt]
+"""(problem id, kind) -> what is to be corrected."""
 
 
 def load_template(name_or_path: str) -> Template:
@@ -179,10 +216,12 @@ def build_request(
     *,
     seed: int = 0,
     template: Template | None = None,
+    attempt: Attempt | None = None,
 ) -> Request:
     """Return the request that asks a teacher about one problem.
 
     Args:
+        attempt: A wrong answer to it, which the teacher is shown and asked to correct.
         template: The loaded `sample_config.template`; `None` loads it now.
         demonstrations: Worked examples; their order is drawn anew for each problem from `seed`.
 
@@ -192,7 +231,7 @@ def build_request(
     Source: Li et al. 2023, arXiv:2306.14050, section 2; the order of demonstrations is shuffled per query.
     """
     template = template or load_template(sample_config.template)
-    section = template.section(kind)
+    section = template.section(kind) if attempt is None else template.correcting(kind)
     shown = _ordered(demonstrations, problem, sample_config, seed)
     _require_shown(shown, section, kind, template)
     is_chat = teacher_config.api != "completions"
@@ -202,9 +241,9 @@ def build_request(
     messages: tuple[Message, ...] = ()
     prompt = None
     if is_chat:
-        messages = _chat(kind, section, template, problem, shown, system)
+        messages = _chat(kind, section, template, problem, shown, system, attempt)
     else:
-        prompt = (f"{system}\n\n" if system else "") + _text(kind, section, template, problem, shown)
+        prompt = (f"{system}\n\n" if system else "") + _text(kind, section, template, problem, shown, attempt)
     temperature = teacher_config.temperature if sample_config.temperature is None else sample_config.temperature
     return Request(
         model=teacher_config.model,
@@ -244,21 +283,33 @@ def _require_shown(shown: Sequence[Demonstration], section: Section, kind: str, 
                 f"template {template.name} shows one; add it, or use kind answer"
             )
             raise ConfigError(message)
+        if section.correction and not demonstration.attempt.strip():
+            message = (
+                f"demonstrations: {shorten(repr(demonstration.question), 60)} has no 'attempt', the wrong answer that "
+                f"template {template.name} shows before the right one; add it"
+            )
+            raise ConfigError(message)
 
 
-def _text(kind: str, section: Section, template: Template, problem: Problem, shown: Sequence[Demonstration]) -> str:
+def _text(
+    kind: str, section: Section, template: Template, problem: Problem, shown: Sequence[Demonstration],
+    attempt: Attempt | None = None,
+) -> str:  # fmt: skip
     instruction = _filled(section.instruction, section, template, problem)
     parts = [f"{instruction.rstrip()}\n\n"] if instruction else []
-    parts += [_asked(section, render_question(d)) + _target(kind, section, d) + section.suffix for d in shown]
-    return "".join([*parts, _asked(section, render_question(problem))])
+    for d in shown:
+        wrong = None if attempt is None else Attempt(d.attempt, "", attempt.answer and d.answer)
+        parts.append(_asked(section, render_question(d), wrong) + _target(kind, section, d) + section.suffix)
+    return "".join([*parts, _asked(section, render_question(problem), attempt)])
 
 
 def _chat(
-    kind: str, section: Section, template: Template, problem: Problem, shown: Sequence[Demonstration], system: str
-) -> tuple[Message, ...]:
+    kind: str, section: Section, template: Template, problem: Problem, shown: Sequence[Demonstration], system: str,
+    attempt: Attempt | None = None,
+) -> tuple[Message, ...]:  # fmt: skip
     messages = [{"role": "system", "content": system}] if system else []
     if section.demonstration_form == "text" or not shown:
-        return (*messages, {"role": "user", "content": _text(kind, section, template, problem, shown)})
+        return (*messages, {"role": "user", "content": _text(kind, section, template, problem, shown, attempt)})
     instruction = _filled(section.instruction, section, template, problem)
     before = f"{instruction.rstrip()}\n\n" if instruction else ""
     for demonstration in shown:
@@ -268,8 +319,13 @@ def _chat(
     return (*messages, {"role": "user", "content": section.question_prefix + render_question(problem)})
 
 
-def _asked(section: Section, question: str) -> str:
-    return f"{section.question_prefix}{question}{section.answer_prefix}"
+def _asked(section: Section, question: str, attempt: Attempt | None = None) -> str:
+    asked = f"{section.question_prefix}{question}{section.answer_prefix}"
+    if attempt is None:
+        return asked
+    gold = "" if attempt.answer is None else section.gold.replace("{answer}", attempt.answer)
+    correction = section.correction.replace("{gold}", gold)
+    return f"{asked}{section.rationale_prefix}{attempt.text.strip()}{correction}{section.answer_prefix}"
 
 
 def _target(kind: str, section: Section, demonstration: Demonstration) -> str:
@@ -305,11 +361,11 @@ def _require_forms(forms: dict[str, str]) -> None:
     _require_placeholders(*forms.values())
 
 
-def _require_placeholders(*texts: str) -> None:
+def _require_placeholders(*texts: str, known: Sequence[str] = PLACEHOLDERS) -> None:
     for text in texts:
         for name in _PLACEHOLDER.findall(text):
-            if name not in PLACEHOLDERS:
-                allowed = ", ".join(f"{{{known}}}" for known in PLACEHOLDERS)
+            if name not in known:
+                allowed = ", ".join(f"{{{each}}}" for each in known)
                 message = f"the text holds {{{name}}}; known placeholders: {allowed}"
                 raise ValueError(message)
 

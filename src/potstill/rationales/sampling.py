@@ -25,6 +25,7 @@ from potstill.files import Appender
 from potstill.messages import say
 from potstill.rationales.asking import Addressed, Asking, Job, Slot, Tally, askings, jobs, load_asking
 from potstill.rationales.progress import Progress
+from potstill.rationales.prompts import Attempts
 from potstill.rationales.resuming import Found, Key, Today, keep_current, locked
 from potstill.recipe.teachers import BudgetConfig, SampleConfig, TeacherConfig
 from potstill.records import Problem, Rationale, rationale_from, unique_ids
@@ -188,22 +189,21 @@ async def _ask(job: Job, teacher: Teacher, asking: Asking) -> list[Rationale]:
     except Exception as error:  # noqa: BLE001 - this row's failure, recorded with its reason; the others go on
         reason = f"{type(error).__name__}: {shorten(error)}"
         completions = [Completion(text="", finish="error", reason=reason, index=draw) for draw in job.draws]
-    name = asking.teacher_config.author if asking.share is not None else None
     return [
-        _rationale(job, slot, completion, author=teacher.author, cap=cap, teacher=name)
+        _rationale(job, slot, completion, teacher.author, cap, asking)
         for slot, completion in zip(job.slots, completions, strict=True)
     ]
 
 
-def _rationale(
-    job: Job, slot: Slot, completion: Completion, *, author: str, cap: int | None, teacher: str | None
-) -> Rationale:
-    """Return a completion as a rationale; `teacher` names which of several wrote it, `None`: there is one."""
+def _rationale(job: Job, slot: Slot, completion: Completion, author: str, cap: int | None, asking: Asking) -> Rationale:
+    """Return a completion as a rationale that says which sample of whom it is, and what it corrects."""
     meta = dict(completion.meta)
     if completion.finish == "length":  # what the text was cut at: under another cap it would be another text
         meta["max_tokens"] = cap
-    if teacher is not None:
-        meta |= {"teacher": teacher, "draw": slot.draw}
+    if asking.share is not None:
+        meta |= {"teacher": asking.teacher_config.author, "draw": slot.draw}
+    if (attempt := asking.attempt(job.problem.id, job.kind)) is not None:
+        meta["corrects"] = attempt.path_id
     row = {
         "problem_id": job.problem.id,
         "kind": job.kind,
@@ -234,6 +234,7 @@ async def sample_to_file(
     run: str | None = None,
     stage: str = "sample",
     counts: Mapping[tuple[str, str], int] | None = None,
+    attempts: Attempts | None = None,
 ) -> dict[str, Any]:
     """Sample into a JSONL file, exactly one line per (problem, kind, index), and return the counts of that plan.
 
@@ -246,6 +247,7 @@ async def sample_to_file(
         endpoint: The name of the one endpoint in keys, where its address changes from run to run.
         run: Names the run in the ledger, for its budget.
         counts: (problem id, kind) -> how many rationales, instead of `config.n`; see `potstill.rationales.budgeting`.
+        attempts: (problem id, kind) -> a wrong attempt that is to be corrected; only these are asked for.
 
     Raises:
         As `sample`; every finished row is in the file by then, and the same call resumes.
@@ -253,7 +255,7 @@ async def sample_to_file(
     unique_ids(problems, stage)
     out = Path(out)
     addressed = [(teachers, endpoint)] if isinstance(teachers, TeacherConfig) else list(teachers)
-    asked = askings(problems, addressed, config, seed=seed, counts=counts)
+    asked = askings(problems, addressed, config, seed=seed, counts=counts, attempts=attempts)
     for asking, name in asked:
         _point_out_bare(asking, name, stage)
     with locked(out) as lock_again:

@@ -20,6 +20,8 @@ class MixConfig(Table):
     n: int | None = Field(default=None, ge=1)
     """Use the first n of each problem's rationales in an order drawn by seed, BEFORE filtering: what a teacher asked
     less often would have given; `None`: all. To choose among those that the filter KEEPS, see `select`."""
+    rounds: int | None = Field(default=None, ge=0)
+    """Use what was sampled up to this one of the recipe's `rounds`; 0: the first sampling alone; `None`: everything."""
     select: SelectConfig | None = None
     """Choose among the kept rationales of each problem and kind, after filtering, by a rule; `None`: all are used."""
     format: Literal["plain", "chat"] = "plain"

@@ -14,6 +14,7 @@ from potstill.recipe.explaining import validated
 from potstill.recipe.generators import EvolveConfig
 from potstill.recipe.problems import ProblemsConfig
 from potstill.recipe.rationales import FilterConfig, SandboxConfig, VerifyConfig
+from potstill.recipe.rounds import RoundConfig, kinds_of, teacher_of
 from potstill.recipe.students import InferConfig, MixConfig, StudentConfig, TrainConfig
 from potstill.recipe.table import Table
 from potstill.recipe.teachers import BudgetConfig, SampleConfig, TeacherConfig, require_distinct
@@ -56,6 +57,8 @@ class Recipe(Table):
     evolve: EvolveConfig | None = None
     """Evolve the problems of some splits before anything is sampled; `None`: they are sampled as they are."""
     sample: SampleConfig = SampleConfig()
+    rounds: tuple[RoundConfig, ...] = ()
+    """Further rationales after the first sampling, one round after another; empty: none."""
     verify: VerifyConfig = VerifyConfig()
     sandbox: SandboxConfig = SandboxConfig()
     filter: FilterConfig = FilterConfig()
@@ -106,6 +109,17 @@ class Recipe(Table):
         return self
 
     @model_validator(mode="after")
+    def _rounds_have_a_teacher(self) -> Recipe:
+        for number, config in enumerate(self.rounds, start=1):
+            teacher_of(self, number)
+            if config.by == "errors":
+                kinds_of(self, number)
+            if f"round{number}" in self.arms:
+                message = f"an arm is named 'round{number}'; that is what the files of rounds.{number - 1} are called"
+                raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
     def _budget_can_be_planned(self) -> Recipe:
         if self.sample.budget_by != "none" and any(t.replay is not None for t in self.teachers):
             message = "sample.budget_by: recorded rationales are there already; take the line out, or name an endpoint"
@@ -128,6 +142,7 @@ class Recipe(Table):
         """
         mine = {name for name, arm in self.arms.items() if (arm.method or self.method) == method}
         mine |= {member for name in mine for member in self.arms[name].ensemble}
+        mine |= {config.arm for config in self.rounds if config.arm in self.arms}
         if not mine and self.method != method:
             methods = sorted({arm.method or self.method for arm in self.arms.values()} or {self.method})
             message = f"--only {method}: this recipe holds the arms of {', '.join(methods)}"
@@ -142,7 +157,7 @@ class Recipe(Table):
         arm = self.arms.get(name, ArmConfig())
         tables = {"mix": arm.mix, "filter": arm.filter, "train": arm.train or {}, "infer": arm.infer}
         tables["student"] = arm.student
-        data = self.model_dump()
+        data = {**self.model_dump(), "rounds": ()}
         for table, changes in tables.items():
             data[table] = {**data[table], **changes}
         return validated(Recipe, data, f"arms.{name}")

@@ -88,6 +88,8 @@ class Funnel:
     tokens: Counter[str] = field(default_factory=Counter)
     authors: dict[str, Counter[str]] = field(default_factory=dict)
     """Author -> rationales and completion tokens that it wrote."""
+    rounds: list[Flow] = field(default_factory=list)
+    """The first sampling, then each round; empty where there are no rounds."""
     trained: dict[str, dict[str, int]] = field(default_factory=dict)
     """Job -> counts of its examples, of each kind and in all, and of its problems."""
     has_drops: bool = False
@@ -231,14 +233,16 @@ def _problems(folder: Path, examples: int) -> tuple[Counter[str], dict[str, Row]
 
 
 def _funnel(folder: Path, manifest: Row, held: Mapping[str, Row], most: int) -> tuple[Funnel, list[Case]]:
-    funnel, verdicts = Funnel(), verdicts_of(folder)
+    funnel = Funnel()
     dropped = {str(row.get("id")): row for row in rows_of(folder / "dropped.jsonl") if row.get("stage") == "filter"}
     funnel.has_drops = (folder / "dropped.jsonl").exists()
     kept: dict[tuple[str, str], Text] = {}
     rejected: dict[tuple[str, str], Text] = {}
-    for row in rows_of(folder / "rationales.jsonl"):
+    for number, row, verdicts in _sampled(folder):
         kind, drop = str(row.get("kind", "cot")), dropped.get(str(row.get("id")))
-        _count(funnel.kinds.setdefault(kind, Flow()), verdicts.get(str(row.get("id"))), drop)
+        funnel.rounds += [Flow() for _ in range(number + 1 - len(funnel.rounds))]
+        for flow in (funnel.kinds.setdefault(kind, Flow()), funnel.rounds[number]):
+            _count(flow, verdicts.get(str(row.get("id"))), drop)
         funnel.finishes[str(row.get("finish") or "unknown")] += 1
         funnel.tokens.update({k: v for k, v in (row.get("usage") or {}).items() if isinstance(v, int)})
         wrote = funnel.authors.setdefault(str(row.get("author") or ""), Counter())
@@ -249,6 +253,15 @@ def _funnel(folder: Path, manifest: Row, held: Mapping[str, Row], most: int) -> 
             (rejected if drop else kept).setdefault((row["problem_id"], kind), text)
     funnel.trained = _trained(folder, manifest)
     return funnel, _teacher_cases(held, kept, rejected, list(funnel.kinds), most)
+
+
+def _sampled(folder: Path) -> Iterator[tuple[int, Row, Mapping[str, Judged]]]:
+    """Yield (number of the round, rationale, that file's verdicts); 0 is the first sampling."""
+    names = ["", *(f".round{k}" for k in range(1, 100) if (folder / f"rationales.round{k}.jsonl").exists())]
+    for number, name in enumerate(names):
+        verdicts = verdicts_of(folder, f"verdicts{name}.jsonl")
+        for row in rows_of(folder / f"rationales{name}.jsonl"):
+            yield number, row, verdicts
 
 
 def _count(flow: Flow, verdict: Judged | None, drop: Row | None) -> None:

@@ -84,6 +84,7 @@ def what_was_run(facts: Facts) -> Html:
         ("Student", f"{student.get('model', '?')}{', LoRA' if student.get('lora') else ''}"),
         ("Systems", arms),
         ("Problems", ", ".join(f"{count:,} {split}" for split, count in facts.splits.items()) or None),
+        *_rounds(facts),
         ("Filter", _filter_words(recipe)),
         ("Paths", _path_counts(recipe)),
         ("Seeds", f"{seeds} per system, base seed {recipe.get('seed', 0)}"),
@@ -271,6 +272,19 @@ def thinned(points: Sequence[charts.Point], most: int) -> list[charts.Point]:
     stride = max(1, -(-len(points) // most))
     kept = list(points[::stride])
     return kept if not points or kept[-1] == points[-1] else [*kept, points[-1]]
+
+
+def _rounds(facts: Facts) -> list[tuple[str, Child]]:
+    """Return what each round was, and how much of what it brought was right."""
+    rows: list[tuple[str, Child]] = []
+    tables: list[dict[str, Any]] = facts.recipe.get("rounds") or []
+    for number, (table, flow) in enumerate(zip(tables, facts.funnel.rounds[1:], strict=False), start=1):
+        what = "the teacher, refreshed" if table.get("by") == "refresh" else "a student's errors, corrected"
+        right = share(flow.statuses["CORRECT"], flow.sampled)
+        first = share(facts.funnel.rounds[0].statuses["CORRECT"], facts.funnel.rounds[0].sampled)
+        words = f"{what}: {flow.sampled:,} rationales, {right} right (first sampling: {first}), {flow.kept:,} kept"
+        rows.append((f"Round {number}", words))
+    return rows
 
 
 def _by_teacher(facts: Facts, stages: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:
