@@ -8,7 +8,7 @@ from tiny_students import examples_of, make_tokenizer, sums
 
 from potstill.errors import StudentError
 from potstill.records import Example
-from potstill.students.encoding import Encoded, audit, audit_rows, encode, encode_prompt, fit
+from potstill.students.encoding import Encoded, audit, audit_rows, encode, encode_prompt, fit, opened_thought, spelled
 
 PLAIN_TEMPLATE = (
     "{% for m in messages %}{{ '<s> ' + m['role'] + ' ' + m['content'] + ' </s>\n' }}{% endfor %}"
@@ -152,6 +152,27 @@ def test_reasoning_survives_a_template_that_keeps_it(template):
     assert tokenizer.decode(row.target.tolist()) == "<think> 1 plus 2 </think> 3 </s>"
     found = audit([thinking], tokenizer, chat=True)
     assert found.thinking == 1
+
+
+def test_a_template_that_opens_the_thought_itself_is_gone_on_from():
+    """DeepSeek-R1's: the prompt ends with <think>, finished turns keep none; an example without one is refused."""
+    tokenizer = chat_tokenizer(DROPPING_TEMPLATE.replace("assistant ' }}", "assistant <think> ' }}"))
+    row = encode([example(target="<think> 1 plus 2 </think> 3")], tokenizer, chat=True)[0]
+    assert tokenizer.decode(row.prompt.tolist()) == "<s> user Q: 1 plus 2 A: </s> <s> assistant <think>"
+    assert tokenizer.decode(row.target.tolist()) == "1 plus 2 </think> 3 </s>"
+    assert opened_thought(tokenizer) == "<think> "
+    assert opened_thought(chat_tokenizer(PLAIN_TEMPLATE)) == ""
+    with pytest.raises(StudentError, match="the chat template does not write the target as it is"):
+        encode([example(target="1 plus 2 is 3")], tokenizer, chat=True)
+
+
+def test_marks_of_a_thought_are_text_even_where_they_are_special_tokens():
+    """Without them thought and answer could not be told apart."""
+    tokenizer = make_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<think>", "</think>"]})
+    ids = tokenizer("<s> <think> 1 </think> 2 </s>")["input_ids"]
+    assert spelled(ids, tokenizer) == "<think> 1 </think> 2"
+    assert spelled(make_tokenizer()("<s> 1 2 </s>")["input_ids"], make_tokenizer()) == "1 2"
 
 
 def test_a_think_block_that_cannot_be_spelt_is_refused():

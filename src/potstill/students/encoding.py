@@ -327,7 +327,8 @@ def _chat_target(example: Example, tokenizer: PreTrainedTokenizerBase) -> str:
     """Return what the template writes after the prompt: the target and its end-of-turn mark.
 
     Reasoning that came in a field of its own is offered to the template so first, and as a think block in the text if
-    the template does not write the field.
+    the template does not write the field. A template that opens the thought itself, in the prompt, and keeps none of
+    finished turns (DeepSeek-R1's) is completed by hand: the target goes on where the prompt ends.
 
     Raises:
         StudentError: The template drops or changes part of the target.
@@ -343,11 +344,31 @@ def _chat_target(example: Example, tokenizer: PreTrainedTokenizerBase) -> str:
         whole = render_chat(example.prompt, answer, tokenizer)
         if whole.startswith(opening) and all(part.strip() in whole[len(opening) :] for part in parts):
             return whole[len(opening) :]
+    lead = opened_thought(tokenizer)
+    thought, closed, said = example.target.partition(THINK_CLOSE)
+    if lead and closed and thought.startswith(lead) and said.strip() in whole:
+        return example.target[len(lead) :] + whole[whole.rindex(said.strip()) + len(said.strip()) :]
     message = (
         f"example {example.id}: the chat template does not write the target as it is (it wrote "
         f"{shorten(repr(whole), 160)}); reasoning would be dropped. Use mix.format: plain or another template"
     )
     raise StudentError(message)
+
+
+def opened_thought(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Return the beginning of a think block with which a chat template ends its prompts; empty where it does not."""
+    opening = render_chat("", None, tokenizer)
+    at = opening.rfind(THINK_OPEN)
+    return opening[at:] if at >= 0 and not opening[at + len(THINK_OPEN) :].strip() else ""
+
+
+def spelled(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> str:
+    """Return what was written as text: without special tokens, but with the marks of a think block, special or not."""
+    special = {*tokenizer.all_special_ids}
+    marks = {token for token in special if tokenizer.convert_ids_to_tokens(token) in (THINK_OPEN, THINK_CLOSE)}
+    if not marks:
+        return str(tokenizer.decode(ids, skip_special_tokens=True))
+    return str(tokenizer.decode([i for i in ids if i not in special or i in marks], skip_special_tokens=False))
 
 
 def _ended(ids: list[int], stops: Sequence[int]) -> list[int]:

@@ -157,10 +157,11 @@ def paths_of(
 ) -> Iterator[list[Rationale]]:
     """Yield the paths of a loaded student, a problem's at a time; prompts that do not fit come first."""
     from potstill.students.decoding import Prompt, generate
-    from potstill.students.encoding import encode_prefix, encode_prompt
+    from potstill.students.encoding import encode_prefix, encode_prompt, opened_thought
     from potstill.students.routing import prefix_logprobs
 
     request = content_id("infer", author, config.temperature, config.top_p, config.max_new_tokens, seed, chat, stop)
+    lead = opened_thought(loaded.tokenizer) if chat else ""
     fitting = []
     for ask in asks:
         prompt = encode_prompt(ask.prompt, loaded.tokenizer, chat=chat, apart=bool(loaded.starts))
@@ -179,7 +180,7 @@ def paths_of(
         route = {"prefix_logprob": routes.get((ask.problem.id, ask.kind)), "route_margin": margin}
         rows = []
         for place, path in written:
-            text, finish = text_of(path, loaded, stop)
+            text, finish = text_of(path, loaded, stop, lead=lead)
             usage = {"prompt_tokens": prompt_tokens, "completion_tokens": path.n_tokens}
             values = {"text": text, "finish": finish, "logprob": path.logprob, "usage": usage}
             rows.append(_rationale(ask, ask.indices[place], author, request, route=route, **values))
@@ -233,11 +234,17 @@ def settings_of(loaded: Loaded, config: InferConfig, stop: tuple[str, ...], is_s
     )
 
 
-def text_of(path: Continuation, loaded: Loaded, stop: tuple[str, ...]) -> tuple[str, str]:
-    """Return a path's text, cut at the first stop text, and its finish."""
-    text = loaded.tokenizer.decode(list(path.ids), skip_special_tokens=True)
+def text_of(path: Continuation, loaded: Loaded, stop: tuple[str, ...], *, lead: str = "") -> tuple[str, str]:
+    """Return a path's text, cut at the first stop text, and its finish.
+
+    Args:
+        lead: The beginning of a thought that its prompt ended with; without it the thought would be read as an answer.
+    """
+    from potstill.students.encoding import spelled
+
+    text = spelled(list(path.ids), loaded.tokenizer)
     cut = min((at for mark in stop if (at := text.find(mark)) >= 0), default=None)
-    return (text, path.finish) if cut is None else (text[:cut], "stop")
+    return (lead + text, path.finish) if cut is None else (lead + text[:cut], "stop")
 
 
 def _rationale(

@@ -168,6 +168,8 @@ class Prepared:
     prompt_tokens: int
     n: int
     """Choices asked for; of greedy ones one is written."""
+    lead: str = ""
+    """The beginning of a thought, where the student's chat template ends its prompts with one."""
 
 
 def prompt_for(ask: Ask, seed: int, served: Served) -> Prepared:
@@ -177,14 +179,16 @@ def prompt_for(ask: Ask, seed: int, served: Served) -> Prepared:
         BodyError: The prompt is empty, does not fit, or the chat template refuses the messages.
     """
     from potstill.students.decoding import Prompt
-    from potstill.students.encoding import encode_prefix, encode_prompt
+    from potstill.students.encoding import encode_prefix, encode_prompt, opened_thought
 
     loaded, apart = served.loaded, bool(served.loaded.starts)
     prefix: list[int] = []
+    lead = ""
     if ask.api == "completions":
         ids = encode_prompt(ask.prompt, loaded.tokenizer, apart=apart)
     elif loaded.tokenizer.chat_template and (served.mix.format == "chat" or not served.is_trained):
         ids = list(loaded.tokenizer(render_messages(ask, loaded), add_special_tokens=False)["input_ids"])
+        lead = opened_thought(loaded.tokenizer)
     else:
         kind = ask.kind if ask.kind in served.mix.kinds else served.mix.kinds[0]
         problem = Problem(id="asked", question=ask.question)
@@ -197,7 +201,7 @@ def prompt_for(ask: Ask, seed: int, served: Served) -> Prepared:
         raise BodyError(reason, "messages" if ask.api == "chat" else "prompt", code="context_length_exceeded")
     seeds = tuple(child_seed("served", seed, content_id(ask.prompt), index) for index in range(ask.n))
     prompt = Prompt(ids, seeds if ask.temperature > 0 else (None,), begin)
-    return Prepared(prompt, len(ids) + (len(prefix) if apart else 0), ask.n)
+    return Prepared(prompt, len(ids) + (len(prefix) if apart else 0), ask.n, lead)
 
 
 def render_messages(ask: Ask, loaded: Loaded) -> str:
@@ -235,7 +239,7 @@ def write_paths(served: Served, jobs: Sequence[Job], written: Written, is_stoppe
 
 def choice_of(path: Path, ask: Ask, prepared: Prepared, loaded: Loaded) -> Choice:
     """Return a path as a choice of the API, cut at its stop text."""
-    text, finish = text_of(path, loaded, ask.stop)
+    text, finish = text_of(path, loaded, ask.stop, lead=prepared.lead)
     each = token_logprobs(path, prepared, loaded) if ask.logprobs else ()
     return Choice(text.strip() if ask.api == "chat" else text, finish, path.n_tokens, path.logprob, each)
 
