@@ -1,6 +1,7 @@
 """Mixing: kept rationales become examples."""
 
 import random
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -193,3 +194,20 @@ def test_an_example_names_the_prefix_of_its_kind():
     """Encoding tokenises it apart."""
     [example] = mix([rationale()], MixConfig(prefixes={"cot": " So:"}))
     assert example.target.startswith(" So: 3") and example.meta["prefix"] == " So:"
+
+
+def test_a_share_of_the_problems_is_nested_and_drawn_by_seed():
+    """Whole problems, for every kind alike; those of a smaller share are among those of a larger one."""
+    problems = [problem(f"p{i}") for i in range(10)]
+    rows = [rationale(f"r{i}.{k}", of=problems[i]) for i in range(10) for k in range(3)]
+
+    def groups(frac, seed=0, **changes):
+        return {e.group for e in mix(rows, MixConfig(problem_frac=frac, **changes), problems=problems, seed=seed)}
+
+    shares = [groups(frac) for frac in (0.2, 0.4, 0.7, 1.0)]
+    assert [len(share) for share in shares] == [2, 4, 7, 10]
+    assert all(smaller < larger for smaller, larger in pairwise(shares))
+    assert groups(0.4, kinds=("answer",)) == shares[1]
+    assert groups(0.4, seed=1) != shares[1]
+    assert len(mix(rows, MixConfig(problem_frac=0.4, n=2), problems=problems)) == 8
+    assert len(groups(0.01)) == 1

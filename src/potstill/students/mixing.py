@@ -23,6 +23,7 @@ Source: the balance is that of Mixed Distillation's reference design (Li Chengli
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -33,7 +34,7 @@ from potstill.rationales.filtering import keep, require_kept
 from potstill.rationales.selecting import drawn_order, select
 from potstill.recipe.rationales import FilterConfig
 from potstill.recipe.students import MixConfig
-from potstill.records import Example, Problem, Rationale, content_id
+from potstill.records import Example, Problem, Rationale, child_seed, content_id
 from potstill.students.curriculum import difficulties
 from potstill.students.rendering import (
     answer_target,
@@ -79,7 +80,11 @@ def mix(
     require_placeholders(config)
     rows = list(rationales)
     everything = list(candidates) if candidates is not None else rows
-    known = _known_problems(problems, everything)
+    every = _known_problems(problems, everything)
+    known = _share(every, config.problem_frac, seed)
+    if left_out := every.keys() - known.keys():
+        everything = [r for r in everything if r.problem_id not in left_out]
+        rows = [r for r in rows if r.problem_id not in left_out]
     chosen = _first_n(everything, config.n, seed)
     rows = [r for r in rows if r.id in chosen]
     if filter is not None:
@@ -154,6 +159,15 @@ def _known_problems(
         rows = problems.values() if isinstance(problems, Mapping) else problems
         return {p.id: p for p in rows}
     return {r.problem_id: r.problem for r in rationales if r.problem is not None}
+
+
+def _share(known: Mapping[str, Problem], frac: float, seed: int) -> dict[str, Problem]:
+    """Return a fraction of the problems, at least one, by an order drawn by seed: nested in the fraction."""
+    if frac >= 1:
+        return dict(known)
+    order = sorted(known, key=lambda id: (child_seed("share", seed, id), id))
+    taken = set(order[: max(1, math.ceil(frac * len(order) - 1e-9))])
+    return {id: problem for id, problem in known.items() if id in taken}
 
 
 def _first_n(rationales: Iterable[Rationale], n: int | None, seed: int) -> set[str]:
