@@ -15,6 +15,7 @@ from potstill.cli import main
 from potstill.errors import ConfigError
 from potstill.files import read_records
 from potstill.pipeline import fingerprints
+from potstill.purchases import scored_teachers
 from potstill.recipe.reading import load_recipe, parse_recipe
 from potstill.records import Example, Problem, Rationale, Verdict
 from potstill.teachers.ledger import summarise
@@ -140,6 +141,18 @@ def test_a_refreshed_teacher_is_a_model_of_its_own(tmp_path):
     assert kept["kept"] + kept["dropped"] == 24 + 16 + 16
 
 
+def test_a_refreshed_teacher_is_scored_beside_the_first(tmp_path):
+    """Under its own name, from the run's folder; what it learnt from decides whether its answers still hold."""
+    marks = []
+    for steps in (2, 3):
+        recipe = load_recipe(write(tmp_path, f"[{{by: refresh, train: {{max_steps: {steps}}}}}]", LOCAL))
+        marks.append(fingerprints(recipe)["predictions/teacher.round1"])
+    first, second = scored_teachers(recipe, folder=tmp_path)
+    assert (first.system, first.teacher.local) == ("teacher", "miniature")
+    assert (second.system, second.teacher.local) == ("own@1", str(tmp_path / "students" / "teacher.round1"))
+    assert marks[0] != marks[1]
+
+
 @pytest.mark.slow
 def test_a_killed_round_goes_on_where_it_was(tmp_path):
     """SIGKILL while the student is trained, and while its paths are written; then no request twice."""
@@ -204,3 +217,7 @@ def test_a_dry_run_shows_what_a_round_takes_at_most(tmp_path, capsys):
         ("sample", 24, 8),
         ("round 1", 16, 8),
     ]
+    path = write(tmp_path, "[{by: refresh, n: 2}]", LOCAL)
+    assert main(["run", str(path), "--dry-run", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert [(row["teacher"], row["rationales"]) for row in plan] == [("own", 24), ("own@1", 16)]

@@ -228,7 +228,7 @@ class Pipeline:
         """Mix, train and infer every arm; ask the teacher the same problems."""
         run_arms(self.files, self.recipe, self.arms, until="infer")
         if self.recipe.evaluate.teacher:
-            for asked in scored_teachers(self.recipe):
+            for asked in scored_teachers(self.recipe, folder=self.files.folder):
                 self.ask_teacher(asked)
 
     def ask_teacher(self, asked: Scored) -> None:
@@ -317,7 +317,8 @@ def fingerprints(recipe: Recipe) -> dict[str, str]:
     splits = list(recipe.evaluate.splits)
     asked_as = {**sample, "n": 1}
     for asked in scored_teachers(recipe, tells=False):
-        table = {**_teacher_mark(asked.teacher), "weight": None}
+        trained = marks[asked.trained] if asked.trained else None
+        table = {**_teacher_mark(asked.teacher), "weight": None, "trained": trained}
         marks[asked.stage] = content_id(marks["problems"], [table], asked_as, splits, marks["verify"])
     answered = [mark for name, mark in marks.items() if name.startswith("predictions/")]
     marks["evaluate"] = content_id(recipe.evaluate.model_dump(mode="json"), recipe.task, answered)

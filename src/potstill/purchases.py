@@ -18,7 +18,7 @@ from potstill.arms import Arm
 from potstill.messages import say
 from potstill.preflight import require_sound_arms, require_sound_asking, require_splits, require_teachers
 from potstill.rationales.prompts import Attempt, Attempts
-from potstill.recipe.rounds import kinds_of, teacher_of
+from potstill.recipe.rounds import kinds_of, refreshed, teacher_of
 from potstill.recipe.teachers import SampleConfig, TeacherConfig
 from potstill.recipe.whole import Recipe
 from potstill.records import Problem, Rationale
@@ -33,6 +33,8 @@ class Scored:
     """Its name in the scores: `teacher`, or its own where there are several."""
     job: str
     """The name of its files."""
+    trained: str | None = None
+    """The stage that trains it; `None`: it is there from the beginning."""
 
     @property
     def stage(self) -> str:
@@ -40,11 +42,12 @@ class Scored:
         return f"predictions/{self.job}"
 
 
-def scored_teachers(recipe: Recipe, *, tells: bool = True) -> Iterator[Scored]:
+def scored_teachers(recipe: Recipe, *, tells: bool = True, folder: Path | None = None) -> Iterator[Scored]:
     """Yield the teachers that can be scored: recorded rationales cannot answer new problems.
 
     Args:
         tells: Whether those that cannot are named in a message.
+        folder: The run's, in which refreshed teachers lie; `None`: they need not be there yet.
     """
     several = len(recipe.teachers) > 1
     for teacher in recipe.teachers:
@@ -55,6 +58,12 @@ def scored_teachers(recipe: Recipe, *, tells: bool = True) -> Iterator[Scored]:
             continue
         author = re.sub(r"[^\w.+-]+", "-", teacher.author)
         yield Scored(teacher, *((teacher.author, f"teacher.{author}") if several else ("teacher", "teacher")))
+    for number, config in enumerate(recipe.rounds, start=1):
+        if config.by == "refresh":
+            job = f"teacher.round{number}"
+            place = None if folder is None else str(folder / "students" / job)
+            own = refreshed(teacher_of(recipe, number), number, place)
+            yield Scored(own, own.author, job, trained=f"students/{job}")
 
 
 def greedy(recipe: Recipe) -> SampleConfig:
@@ -110,6 +119,7 @@ def plan_rounds(recipe: Recipe, problems: Sequence[Problem]) -> list[dict[str, A
     rows = []
     for number, config in enumerate(recipe.rounds, start=1):
         teacher, asked = teacher_of(recipe, number), round_sample(recipe, number)
+        teacher = refreshed(teacher, number) if config.by == "refresh" else teacher
         attempts: Attempts | None = None
         if config.by == "errors":
             attempts = {(p.id, str(kind)): Attempt("", "") for p in problems for kind in asked.kinds}

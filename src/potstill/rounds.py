@@ -22,7 +22,7 @@ from potstill.errors import ConfigError, DataError
 from potstill.messages import say
 from potstill.purchases import buy, round_sample
 from potstill.rationales.prompts import Attempt
-from potstill.recipe.rounds import RoundConfig, arm_of, kinds_of, teacher_of
+from potstill.recipe.rounds import RoundConfig, arm_of, kinds_of, refreshed, teacher_of
 from potstill.recipe.students import InferConfig, MixConfig, TrainConfig
 from potstill.recipe.teachers import TeacherConfig
 from potstill.recipe.whole import Recipe
@@ -219,9 +219,7 @@ class Round:
         wanted = [p for p in self.problems.values() if p.split in self.recipe.sample.splits]
         stage = f"round {self.number}"
         if self.config.by == "refresh":
-            folder = str(self.run.path(f"students/teacher.{self.job}"))
-            own = {"local": folder, "model": "", "name": f"{teacher.author}@{self.number}"}
-            teachers = [teacher.model_copy(update=own)]
+            teachers = [refreshed(teacher, self.number, str(self.run.path(f"students/teacher.{self.job}")))]
             return asyncio.run(buy(self.recipe, wanted, config, out, run=self.label, stage=stage, teachers=teachers))
         attempts = self.wrong_attempts()
         asked = [problem for problem in wanted if any((problem.id, kind) in attempts for kind in config.kinds)]

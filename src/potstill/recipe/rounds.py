@@ -51,6 +51,12 @@ def teacher_of(recipe: Recipe, number: int) -> TeacherConfig:
     raise ValueError(message)
 
 
+def refreshed(teacher: TeacherConfig, number: int, folder: str | None = None) -> TeacherConfig:
+    """Return a local teacher as a round leaves it, under its new name; `folder`: where it lies, once it is trained."""
+    own = {"local": folder or teacher.local, "model": "", "name": f"{teacher.author}@{number}"}
+    return teacher.model_copy(update=own)
+
+
 def arm_of(recipe: Recipe, number: int) -> str:
     """Return the name of the arm whose errors a round is about, or raise `ValueError` where there is none."""
     trained = [name for name, arm in recipe.arms.items() if arm.train is not None and not arm.ensemble]
