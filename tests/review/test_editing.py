@@ -19,7 +19,6 @@ problems: {source: PROBLEMS, answer_type: number}
 teachers: {replay: REPLAYED, model: big}
 sample: {n: 3}
 evaluate: {teacher: false, splits: [train]}
-infer: {splits: [train]}
 filter: {decontaminate: []}
 """
 

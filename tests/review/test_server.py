@@ -1,32 +1,20 @@
 """The review over real requests: pages, decisions, and who may ask."""
 
 import asyncio
-import importlib.util
 import json
 import re
 from html.parser import HTMLParser
-from pathlib import Path
 
 import aiohttp
 import pytest
+from hostile import TEXTS
+from small_runs import opened, write_lines, write_run
 
 from potstill.errors import ConfigError, DataError
 from potstill.review import decisions
 from potstill.review.indexing import index_once
 from potstill.review.queries import item
 from potstill.review.server import Review, serving
-
-
-def _load(name):
-    path = Path(__file__).with_name(f"{name}.py")
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-HOSTILE = _load("hostile").TEXTS
-KIT = _load("conftest")
 
 
 class Markup(HTMLParser):
@@ -47,7 +35,7 @@ class Markup(HTMLParser):
 
 async def test_the_list_shows_what_was_written_and_what_is_known(run):
     """Verdict, author, kind, drop and text of each record."""
-    async with KIT.opened(run) as (_, reader):
+    async with opened(run) as (_, reader):
         status, page = await reader.get("/")
     text = " ".join(Markup(page).text)
     assert status == 200
@@ -65,7 +53,7 @@ async def test_the_list_shows_what_was_written_and_what_is_known(run):
 
 async def test_a_rationale_is_shown_with_its_problem_its_votes_and_the_others(run):
     """Side by side, programs with colours and with what running them gave."""
-    async with KIT.opened(run) as (review, reader):
+    async with opened(run) as (review, reader):
         _, page = await reader.get("/item/" + str(number(review, "r-p1-cot-0")))
     text = " ".join("".join(Markup(page).text).split())
     for part in (
@@ -82,14 +70,14 @@ async def test_a_rationale_is_shown_with_its_problem_its_votes_and_the_others(ru
 
 async def test_predictions_stand_beside_each_other_before_and_after(run):
     """The student before training comes first."""
-    async with KIT.opened(run) as (review, reader):
+    async with opened(run) as (review, reader):
         _, page = await reader.get("/item/" + str(number(review, "p2")))
     assert page.index("Hm.") < page.index("It is 7.")
 
 
 async def test_an_examples_target_is_marked(run):
     """The prompt carries no loss; a forced beginning is underlined."""
-    async with KIT.opened(run) as (review, reader):
+    async with opened(run) as (review, reader):
         _, page = await reader.get("/item/" + str(number(review, "e1")))
     assert "A:<mark><u> Think.</u> 3 and 4 is 7.</mark>" in page
     assert f'href="/item/{number_of(run, "r-p1-cot-0")}"' in page
@@ -97,7 +85,7 @@ async def test_an_examples_target_is_marked(run):
 
 async def test_a_changed_problem_is_shown_as_a_difference_with_its_family(run):
     """Word by word, and whether the answer changed."""
-    async with KIT.opened(run) as (review, reader):
+    async with opened(run) as (review, reader):
         _, page = await reader.get("/item/" + str(number(review, "p3")))
     assert "<del>4</del><ins>9</ins>" in page
     assert '<del>7</del><ins>12</ins> <span class="soft">changed</span>' in page
@@ -107,10 +95,10 @@ async def test_a_changed_problem_is_shown_as_a_difference_with_its_family(run):
 @pytest.mark.parametrize("kind", ["cot", "pot"])
 async def test_fifty_hostile_texts_are_text(tmp_path, kind):
     """On the list, on their own pages, in the editor and in a comparison no tag or handler of theirs appears."""
-    folder = KIT.write_run(tmp_path / "hostile", HOSTILE)
+    folder = write_run(tmp_path / "hostile", TEXTS)
     rows = [{**json.loads(line), "kind": kind} for line in (folder / "rationales.jsonl").read_text().splitlines()]
-    KIT.write_lines(folder / "rationales.jsonl", rows)
-    async with KIT.opened(folder) as (review, reader):
+    write_lines(folder / "rationales.jsonl", rows)
+    async with opened(folder) as (review, reader):
         numbers = [row[0] for row in review.index.execute("SELECT n FROM items WHERE stage = 'rationales'")]
         pages = [
             await reader.get("/"),
@@ -119,7 +107,7 @@ async def test_fifty_hostile_texts_are_text(tmp_path, kind):
         ]
         pages += [await reader.get(f"/item/{n}/edit") for n in numbers[::5]]
         found = [row[0] for row in review.index.execute("SELECT id FROM items WHERE stage = 'rationales'")]
-    assert len(found) == len(HOSTILE) + 1
+    assert len(found) == len(TEXTS) + 1
     for status, page in pages:
         seen = Markup(page)
         assert status == 200
@@ -133,8 +121,8 @@ async def test_fifty_hostile_texts_are_text(tmp_path, kind):
 
 async def test_a_long_text_is_cut_and_can_be_seen_whole(tmp_path):
     """A million characters are not sent with every list."""
-    folder = KIT.write_run(tmp_path / "long", ["x" * 1_000_000])
-    async with KIT.opened(folder) as (review, reader):
+    folder = write_run(tmp_path / "long", ["x" * 1_000_000])
+    async with opened(folder) as (review, reader):
         n = number(review, "r-p1-cot-0")
         sizes = [len((await reader.get(path))[1]) for path in ("/", f"/item/{n}", f"/item/{n}?whole=1")]
     assert sizes[0] < 60_000
@@ -144,7 +132,7 @@ async def test_a_long_text_is_cut_and_can_be_seen_whole(tmp_path):
 
 async def test_every_page_forbids_scripts_but_its_own_and_other_hosts(run):
     """By a policy on every answer, refusals too."""
-    async with KIT.opened(run) as (_, reader):
+    async with opened(run) as (_, reader):
         for path in ("/", "/compare", "/item/99999", "/nowhere", "/static/review.js"):
             async with reader.session.get(reader.base + path) as answer:
                 policy = answer.headers["Content-Security-Policy"]
@@ -155,7 +143,7 @@ async def test_every_page_forbids_scripts_but_its_own_and_other_hosts(run):
 
 async def test_only_who_has_the_token_may_ask(run):
     """Neither a page nor a decision without it."""
-    async with KIT.opened(run) as (review, reader), aiohttp.ClientSession() as stranger:
+    async with opened(run) as (review, reader), aiohttp.ClientSession() as stranger:
         for path in ("/", "/?token=wrong", "/static/review.js"):
             async with stranger.get(reader.base + path) as answer:
                 assert answer.status == 403
@@ -169,7 +157,7 @@ async def test_only_who_has_the_token_may_ask(run):
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1", "127.0.0.1:1", "localhost.evil.example:80", ""])
 async def test_a_foreign_host_is_refused(run, host):
     """A name elsewhere that points to this machine opens nothing."""
-    async with KIT.opened(run) as (_, reader):
+    async with opened(run) as (_, reader):
         status, text = await reader.get("/", headers={"Host": host})
     assert status in (400, 421)
     assert "apples" not in text
@@ -186,7 +174,7 @@ async def test_a_foreign_host_is_refused(run, host):
 )
 async def test_another_page_cannot_decide(run, headers):
     """Even with the cookie."""
-    async with KIT.opened(run) as (_, reader):
+    async with opened(run) as (_, reader):
         status, _ = await reader.post("/decide", {"n": "1", "action": "accept"}, headers=headers)
     assert status == 403
     assert not (run / decisions.FILE).exists()
@@ -194,7 +182,7 @@ async def test_another_page_cannot_decide(run, headers):
 
 async def test_a_decision_is_on_disk_before_it_is_confirmed(run):
     """With who, when and why; the list shows it, and it can be taken back."""
-    async with KIT.opened(run) as (review, reader):
+    async with opened(run) as (review, reader):
         row = row_of(review, "r-p1-cot-0")
         answer = await reader.decide(row, "reject", reason="guessed")
         assert answer == {"n": row["n"], "state": "rejected", "words": "✗ rejected"}
@@ -213,7 +201,7 @@ async def test_a_decision_is_on_disk_before_it_is_confirmed(run):
 
 async def test_two_servers_on_one_run_see_each_others_decisions(run):
     """Each at its next page, and a dispute is shown as one."""
-    async with KIT.opened(run) as (first, ada), KIT.opened(run, "Bo") as (_, bo):
+    async with opened(run) as (first, ada), opened(run, "Bo") as (_, bo):
         row = row_of(first, "r-p1-cot-0")
         await ada.decide(row, "accept")
         assert "✓ accepted" in (await bo.get("/"))[1]
@@ -223,7 +211,7 @@ async def test_two_servers_on_one_run_see_each_others_decisions(run):
 
 async def test_nobody_undoes_the_decision_of_another(run):
     """The message says whose can be."""
-    async with KIT.opened(run) as (review, ada), KIT.opened(run, "Bo") as (_, bo):
+    async with opened(run) as (review, ada), opened(run, "Bo") as (_, bo):
         await ada.decide(row_of(review, "r-p1-cot-0"), "accept")
         (made,) = decisions.rows_of(run)
         status, page = await bo.post("/undo", {"undoes": made["id"]})
@@ -233,7 +221,7 @@ async def test_nobody_undoes_the_decision_of_another(run):
 
 async def test_a_reviewer_without_a_name_is_asked_for_one(run):
     """Nothing is written; with a name given on the page it is."""
-    async with KIT.opened(run, reviewer="") as (review, reader):
+    async with opened(run, reviewer="") as (review, reader):
         row = row_of(review, "r-p1-cot-0")
         answer = await reader.decide(row, "accept")
         assert "a decision needs the name of who made it" in answer["error"]
@@ -247,7 +235,7 @@ async def test_a_reviewer_without_a_name_is_asked_for_one(run):
 async def test_an_edit_stands_beside_what_the_model_wrote(run):
     """Shown as a difference; an empty one is refused."""
     before = (run / "rationales.jsonl").read_bytes()
-    async with KIT.opened(run) as (review, reader):
+    async with opened(run) as (review, reader):
         row = row_of(review, "r-p1-cot-0")
         assert "the edited text is empty" in (await reader.decide(row, "edit", text=" \n"))["error"]
         assert (await reader.decide(row, "edit", text="3 and 4 is seven."))["state"] == "edited"
@@ -261,7 +249,7 @@ async def test_an_edit_stands_beside_what_the_model_wrote(run):
 
 async def test_a_page_older_than_the_run_decides_nothing(run):
     """A record that is another one by now is not judged by mistake."""
-    async with KIT.opened(run) as (review, reader):
+    async with opened(run) as (review, reader):
         row = {**dict(row_of(review, "r-p1-cot-0")), "id": "another"}
         assert "another record than the page showed" in (await reader.decide(row, "accept"))["error"]
         assert (
@@ -271,7 +259,7 @@ async def test_a_page_older_than_the_run_decides_nothing(run):
 
 async def test_nothing_leads_out_of_the_review(run):
     """Where to go on after a decision is a path of its own."""
-    async with KIT.opened(run) as (_, reader):
+    async with opened(run) as (_, reader):
         for path in ("//evil.example", "http://evil.example", "/\\evil.example", "javascript:1"):
             async with reader.session.post(
                 reader.base + "/name", data={"name": "A", "next": path}, allow_redirects=False
@@ -290,7 +278,7 @@ async def test_a_run_that_is_still_being_written_is_shown_as_far_as_it_is_read(r
 async def test_the_index_follows_a_growing_run(run, monkeypatch):
     """Without a restart."""
     monkeypatch.setattr("potstill.review.indexing.POLL_S", 0.05)
-    async with KIT.opened(run, index=False) as (_, reader):
+    async with opened(run, index=False) as (_, reader):
         with (run / "rationales.jsonl").open("a") as file:
             file.write(json.dumps({"id": "late", "problem_id": "p1", "kind": "cot", "text": "written later"}) + "\n")
         for _ in range(200):
@@ -304,7 +292,7 @@ async def test_lines_that_cannot_be_shown_are_told(run):
     """With the place of the first."""
     with (run / "rationales.jsonl").open("a") as file:
         file.write("{broken\n")
-    async with KIT.opened(run) as (_, reader):
+    async with opened(run) as (_, reader):
         assert (
             "1 lines of rationales.jsonl cannot be shown; the first: rationales.jsonl:4" in (await reader.get("/"))[1]
         )
@@ -312,7 +300,7 @@ async def test_lines_that_cannot_be_shown_are_told(run):
 
 async def test_a_port_in_use_is_one_message(run):
     """It names the option."""
-    async with KIT.opened(run) as (review, _):
+    async with opened(run) as (review, _):
         with pytest.raises(ConfigError, match=rf"review: port {review.port} cannot be used .* another with --port"):
             async with serving(Review(run), review.port):
                 pass
@@ -320,7 +308,7 @@ async def test_a_port_in_use_is_one_message(run):
 
 async def test_a_wrong_filter_is_one_message(run):
     """On a page, not a stack trace."""
-    async with KIT.opened(run) as (_, reader):
+    async with opened(run) as (_, reader):
         status, page = await reader.get("/?order=best")
     assert status == 400
     assert "order: got &#x27;best&#x27;; expected one of file, next" in page
@@ -328,7 +316,7 @@ async def test_a_wrong_filter_is_one_message(run):
 
 async def test_a_comparison_goes_from_pair_to_pair_to_its_result(run):
     """The sources are on none of its pages until the result."""
-    async with KIT.opened(run) as (_, reader):
+    async with opened(run) as (_, reader):
         _, page = await reader.get("/compare")
         assert 'value="untrained"' in page
         async with reader.session.post(reader.base + "/compare", data={"a": "scotd", "b": "untrained"}) as answer:
@@ -349,7 +337,7 @@ async def test_a_comparison_goes_from_pair_to_pair_to_its_result(run):
 
 async def test_calibration_and_history_are_pages_and_json(run):
     """A decision made in the random order counts."""
-    async with KIT.opened(run) as (review, reader):
+    async with opened(run) as (review, reader):
         _, page = await reader.get("/?order=calibration")
         assert 'name="queue" value="calibration"' in page
         await reader.decide(row_of(review, "r-p1-cot-0"), "accept", queue="calibration")

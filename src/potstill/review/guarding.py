@@ -45,7 +45,7 @@ def is_own_origin(headers: Mapping[str, str], port: int) -> bool:
 
 def is_same(given: str | None, token: str) -> bool:
     """Whether a token is the right one, in a time that does not tell how much of it is."""
-    return given is not None and hmac.compare_digest(given.encode(), token.encode())
+    return given is not None and hmac.compare_digest(given.encode("utf-8", "replace"), token.encode())
 
 
 def local_path(address: str | None) -> str:

@@ -44,8 +44,7 @@ def list_page(folder: Path, filters: Filters, found: Found, facets: Mapping[str,
     said = f"{many} {'record' if found.count == 1 else 'records'}"
     if found.rows:
         said += f", {start + 1:,} to {start + len(found.rows):,} shown"
-    questions: dict[tuple[str, int], str] = {}
-    rows = [row_view(folder, row, filters, number, questions) for number, row in enumerate(found.rows, start=1)]
+    rows = [row_view(folder, row, filters, number) for number, row in enumerate(found.rows, start=1)]
     nothing = element(
         "p", "Nothing passes these filters. ", element("a", "Take them off", href=f"/?stage={filters.stage}")
     )
@@ -108,7 +107,7 @@ def filter_form(filters: Filters, facets: Mapping[str, Mapping[str, int]]) -> Ht
     )
 
 
-def row_view(folder: Path, row: Row, filters: Filters, number: int, questions: dict[Any, str]) -> Html:
+def row_view(folder: Path, row: Row, filters: Filters, number: int) -> Html:
     """Return one record of a list: what it is, how it begins, and its buttons."""
     whole = text_of(folder, row) if row["length"] <= LONGEST_LINE else {}
     text = str(whole.get("text") or whole.get("question") or whole.get("target") or "")
@@ -123,7 +122,7 @@ def row_view(folder: Path, row: Row, filters: Filters, number: int, questions: d
         "li",
         head,
         link,
-        decide_form(row, filters.address(), filters.order),
+        decide_form(row, filters.address(), filters.order) if row["stage"] != "examples" else None,
         class_=f"row {tone(row)}",
         data_card=row["n"],
         tabindex="-1",

@@ -135,7 +135,8 @@ def facets(index: sqlite3.Connection, stage: str) -> dict[str, dict[str, int]]:
 
 def sizes(index: sqlite3.Connection) -> dict[str, int]:
     """Return stage -> its number of records that are indexed."""
-    found = {row["stage"]: row["count"] for row in index.execute("SELECT * FROM facets WHERE name = 'all'")}
+    found = dict(index.execute("SELECT stage, count FROM facets WHERE name = 'all'").fetchall())
+    found = found or dict(index.execute("SELECT stage, count(*) FROM items GROUP BY stage").fetchall())
     return {stage: found.get(stage, 0) for stage in STAGES}
 
 

@@ -100,7 +100,12 @@ class Review:
     def welcomed(self, request: web.Request) -> web.Response:
         """Set the cookie and lead to the same page without the token in its address."""
         kept = [f"{quote(name)}={quote(value)}" for name, value in request.query.items() if name != "token"]
-        response = web.Response(status=303, headers={"Location": request.path + ("?" + "&".join(kept) if kept else "")})
+        response = web.Response(
+            status=303,
+            headers={
+                "Location": guarding.local_path(request.rel_url.raw_path) + ("?" + "&".join(kept) if kept else "")
+            },
+        )
         response.set_cookie(self.cookie("token"), self.token, httponly=True, samesite="Strict", path="/")
         response.headers.update(guarding.HEADERS)
         return response

@@ -36,13 +36,7 @@ CREATE TABLE items(
   is_disputed INTEGER DEFAULT 0, priority REAL DEFAULT 0, draw INTEGER, review TEXT DEFAULT '');
 CREATE INDEX by_id ON items(id);
 CREATE INDEX by_problem ON items(problem, stage, job);
-CREATE INDEX by_parent ON items(parent) WHERE stage = 'problems';
 CREATE INDEX by_stage ON items(stage, job, n);
-CREATE INDEX by_draw ON items(stage, draw);
-CREATE INDEX by_priority ON items(stage, priority DESC, n);
-CREATE INDEX by_words ON items(stage, words, n);
-CREATE INDEX by_status ON items(stage, status, n);
-CREATE INDEX by_review ON items(stage, review, n) WHERE review != '';
 CREATE VIRTUAL TABLE texts USING fts5(text, content='', tokenize='unicode61');
 CREATE TABLE waiting(job TEXT, id TEXT, status TEXT, answer TEXT, judged INTEGER, dropped TEXT);
 CREATE INDEX waiting_id ON waiting(id);
@@ -51,6 +45,15 @@ CREATE TABLE decisions(
 CREATE INDEX decided ON decisions(record);
 CREATE TABLE facets(stage TEXT, name TEXT, value TEXT, count INTEGER);
 """
+ORDERINGS = """
+CREATE INDEX IF NOT EXISTS by_parent ON items(parent) WHERE stage = 'problems';
+CREATE INDEX IF NOT EXISTS by_draw ON items(stage, draw, n);
+CREATE INDEX IF NOT EXISTS by_priority ON items(stage, priority DESC, n);
+CREATE INDEX IF NOT EXISTS by_words ON items(stage, words, n);
+CREATE INDEX IF NOT EXISTS by_status ON items(stage, status, n);
+CREATE INDEX IF NOT EXISTS by_review ON items(stage, review, n) WHERE review != '';
+"""
+"""Made when the first pass is done: filling a table that has them all takes twice as long."""
 
 
 @dataclass(frozen=True, slots=True)
