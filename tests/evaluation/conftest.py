@@ -26,7 +26,6 @@ n_seeds: {seeds}
 problems: {{splits: {{train: {{source: miniature}}, test: {{source: miniature}}}}}}
 teachers: {{base_url: miniature, model: miniature-teacher, n: 30}}
 sample: {{n: 30}}
-infer: {{splits: [test, ood, contrast]}}
 evaluate: {{splits: [test, ood, contrast]}}
 arms:
   untrained: {{train: null}}
@@ -176,7 +175,7 @@ n_seeds: {seeds}
 problems: {{splits: {{train: {{source: miniature}}, test: {{source: miniature}}}}}}
 teachers: {{base_url: miniature, model: miniature-teacher, n: 12}}
 sample: {{n: 12}}
-infer: {{splits: [test, ood], paths: {{cot: 2, pot: 2}}}}
+infer: {{paths: {{cot: 2, pot: 2}}}}
 evaluate: {{splits: [test, ood], curve: [2, 4], bootstrap: 100}}
 arms:
   untrained: {{train: null}}

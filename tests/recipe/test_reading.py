@@ -148,3 +148,13 @@ def test_teachers_that_cannot_share_are_refused_in_one_message(teachers, message
     named = "[{base_url: u, model: a, name: here}, {base_url: v, model: a, weight: 0}]"
     recipe = parse_recipe(f"problems: {{source: a.jsonl}}\nteachers: {named}\n")
     assert [teacher.author for teacher in recipe.teachers] == ["here", "a"]
+
+
+def test_a_recipe_that_names_splits_for_infer_is_told_where_they_belong(capsys):
+    """They had no effect there; the recipe means what it meant."""
+    text = "problems: {source: a.jsonl}\nevaluate: {splits: [ood]}\n"
+    recipe = parse_recipe(f"{text}infer: {{splits: [test], max_new_tokens: 9}}\n")
+    assert (
+        "infer.splits has no effect and can go: what is asked is what evaluate.splits names" in capsys.readouterr().err
+    )
+    assert recipe == parse_recipe(f"{text}infer: {{max_new_tokens: 9}}\n")

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from potstill.messages import say
 from potstill.recipe.rationales import SelectConfig
 from potstill.recipe.table import Table
 from potstill.records import Kind
@@ -22,6 +23,8 @@ class MixConfig(Table):
     less often would have given; `None`: all. To choose among those that the filter KEEPS, see `select`."""
     rounds: int | None = Field(default=None, ge=0)
     """Use what was sampled up to this one of the recipe's `rounds`; 0: the first sampling alone; `None`: everything."""
+    problem_frac: float = Field(default=1.0, gt=0, le=1)
+    """Use this fraction of the training problems, drawn by seed; a smaller one's are among a larger one's."""
     select: SelectConfig | None = None
     """Choose among the kept rationales of each problem and kind, after filtering, by a rule; `None`: all are used."""
     format: Literal["plain", "chat"] = "plain"
@@ -134,6 +137,14 @@ class InferConfig(Table):
     max_new_tokens: int = Field(default=256, ge=1)
     batch_tokens: int = Field(default=16384, ge=1)
     """Tokens of cache in one batch."""
-    splits: tuple[str, ...] = ("test",)
     greedy: bool = True
     """With several paths: also run the greedy one."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _splits_are_those_evaluated(cls, data: Any) -> Any:
+        """Take a recipe of the time when the splits stood here too, and had no effect."""
+        if not isinstance(data, Mapping) or "splits" not in data:
+            return data
+        say("recipe", "infer.splits has no effect and can go: what is asked is what evaluate.splits names")
+        return {key: value for key, value in data.items() if key != "splits"}
