@@ -363,4 +363,6 @@ def _print_counts(stage: str, counts: Any, options: argparse.Namespace) -> None:
     if options.json:
         print_json({"stage": stage, **counts})
     else:
-        say(stage, ", ".join(f"{key} {value}" for key, value in counts.items()))
+        say(stage, ", ".join(f"{key} {value}" for key, value in counts.items() if not isinstance(value, dict)))
+        for name, own in counts.get("teachers", {}).items():
+            say(stage, f"{name}: " + ", ".join(f"{key} {value}" for key, value in own.items()))
