@@ -2,7 +2,7 @@
 
 import pytest
 
-from potstill.generators.gates import surface_gate
+from potstill.generators.gates import evolved_gate, surface_gate
 
 SEED = "Write a short guide to sourdough bread."
 
@@ -35,3 +35,26 @@ def test_length_is_measured_against_the_seed_and_news_against_the_parent():
     parent = f"{SEED} Use at most 150 words. Set it in a shared flat."
     assert surface_gate(f"{parent} Also give a title.", parent, SEED) == ""
     assert surface_gate(SEED, parent, SEED) == "near_copy"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("Write a guide to sourdough bread with three steps", ""),
+        ("Write a guide to sourdough bread and then", "cut_off"),
+        ("Write a guide to sourdough bread with a (short list", "cut_off"),
+        ("Объясни, как печь хлеб на закваске, за три шага.", "other_script"),
+        ("  ", "empty"),
+        (SEED, "near_copy"),
+    ],
+)
+def test_a_models_rewrite_may_lack_its_closing_mark_but_not_its_end(text, reason):
+    """And it stays in the script of its seed."""
+    assert evolved_gate(text, SEED, SEED) == reason
+
+
+def test_seeds_of_other_scripts_evolve_in_their_own():
+    """The gate compares with the seed, not with English."""
+    seed = "Объясни другу, что такое комета."
+    assert evolved_gate(f"{seed} Приведи два примера.", seed, seed) == ""
+    assert evolved_gate("Explain to a friend what a comet is.", seed, seed) == "other_script"

@@ -15,14 +15,18 @@ from string import Template
 import yaml
 
 from potstill.evaluation import tables
-from potstill.evaluation.page import excerpts, listings, naming, sections, two_skills
+from potstill.evaluation.page import excerpts, listings, naming, sections, trees, two_skills
 from potstill.evaluation.page.gathering import Facts, gather, read_recipe
 from potstill.evaluation.page.markup import Child, Html, element, join, text
 from potstill.evaluation.page.redaction import public
 from potstill.files import write_atomic
 from potstill.records import Comparison
 
-METHODS = {"scotd": "Symbolic Chain-of-Thought Distillation", "mixed_distillation": "Mixed Distillation"}
+METHODS = {
+    "scotd": "Symbolic Chain-of-Thought Distillation",
+    "mixed_distillation": "Mixed Distillation",
+    "idea_mcts": "IDEA-MCTS, instructions that evolve",
+}
 BASELINES = {"mixed_distillation": "ensemble"}
 """Method -> the system that its own is measured against on top of the page; absent: answer_only."""
 
@@ -76,6 +80,7 @@ def _sections(facts: Facts) -> list[Html | None]:
     recipe = yaml.safe_dump(public(facts.recipe), sort_keys=False, allow_unicode=True) if facts.recipe else ""
     return [
         _hero(facts),
+        trees.search_trees(facts),
         sections.funnel(facts),
         excerpts.teacher_examples(facts),
         *two_skills.sections_of(facts, contrasted),

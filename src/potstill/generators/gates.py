@@ -25,6 +25,10 @@ DANGLING = re.compile(
 )
 ENDS = (".", "?", "!", '"', "'", ")", "]", "}", "`", "|", "。", "？", "！", ":")
 WORD = re.compile(r"\w+")
+_OPEN_END = re.compile(
+    r"(?:[,;(-]|\b(?:and|or|but|then|the|an?|of|to|with|for|from|by|in|on|at|that|which|who|your|is|are|as))\Z",
+    re.IGNORECASE,
+)
 FEW_LETTERS = 10
 """With fewer letters a text's script is not known."""
 
@@ -56,14 +60,18 @@ def surface_gate(
 def evolved_gate(text: str, parent: str, root: str, *, max_growth: float = 4.0) -> str:
     """Return why `text` is refused as a rewrite by a model; empty: it passes.
 
-    The surface gate, but that a text need not close with a mark where its parent does not, and that its letters must be
-    of its seed's script: a change between languages of one script is not found.
+    The surface gate, with two differences. A closing mark may be missing (it is, in 15 % of real instructions) unless
+    the last word shows that something follows. And most letters must be of the seed's script: a change between
+    languages of one script is not found.
     """
-    if not parent.rstrip().endswith(ENDS):
-        text = f"{text.rstrip()}." if not text.rstrip().endswith(ENDS) else text
-        parent = f"{parent.rstrip()}."
-    reason = surface_gate(text, parent, root, max_growth=max_growth)
+    closed = text if is_left_open(text) or text.rstrip().endswith(ENDS) else f"{text.rstrip()}."
+    reason = surface_gate(closed, parent, root, max_growth=max_growth) if text.strip() else "empty"
     return reason or ("other_script" if is_other_script(text, root) else "")
+
+
+def is_left_open(text: str) -> bool:
+    """Whether a text ends in a comma, a dash, or a word that something must follow."""
+    return bool(_OPEN_END.search(text.rstrip()))
 
 
 def is_other_script(text: str, root: str) -> bool:
