@@ -254,6 +254,8 @@ class MixedRun(MadeRun):
         meta = {"path": "sampled" if index else "greedy"}
         if not index and name == "mixed":
             meta["prefix_logprob"] = -self.random.random() / (1 + (kind == "pot") * int(problem.meta["has_large"]))
+            meta["route_margin"] = -0.02
+            row = replace(row, logprob=-0.1 - 0.1 * (not is_right))
         return replace(row, meta=meta)
 
     def _write_scores(self, systems: dict[str, dict[int | None, list[Rationale]]]) -> None:

@@ -14,9 +14,10 @@ def shown(folder, most=4):
 def test_each_path_stands_in_its_group_with_every_system_that_has_it(mixed_run):
     """Chain of thought, program, own choice, bound, vote: in words in the chart's description."""
     (words,) = re.findall(r"<title>Test: paths and votes</title><desc>([^<]*)</desc>", shown(mixed_run()))
-    wanted = ["Chain of thought", "Program, run", "Own choice before writing", "Either right", "Vote over 4 paths"]
+    wanted = ["Chain of thought", "Program, run", "Own choice before writing", "The surer of two texts",
+              "Either right", "Vote over 4 paths"]  # fmt: skip
     assert re.findall(f"({'|'.join(wanted)}): ", words) == wanted
-    assert words.count("mixed: ") == 5
+    assert words.count("mixed: ") == 6
     assert words.count("ensemble: ") == 1
     assert words.count("SCoTD, N = 12: ") == words.count("PoT, N = 12: ") == 2
 
@@ -36,6 +37,7 @@ def test_the_claims_are_the_scored_comparisons(mixed_run):
         "PoT: mixed − PoT",
         "PoT − CoT, one skill each: PoT − SCoTD",
         "Own choice − always",
+        "The surer text − always",
     ):
         assert said in page
 

@@ -39,11 +39,11 @@ def test_coverage_counts_every_problem_and_seed(mixed_run):
 
 
 def test_shares_of_the_kinds_add_up(mixed_run):
-    """Own choice and vote, per split, in percent."""
+    """Own choice, surer text and vote, per split, in percent."""
     facts = gather(mixed_run())
     (words,) = re.findall(
         r"<title>Which kind the student takes</title><desc>([^<]*)</desc>", choices(facts, cast_of(facts))
     )
     shares = re.findall(r"CoT (\d+) %, PoT (\d+) %", words)
-    assert len(shares) == 4
+    assert len(shares) == 6
     assert all(99 <= int(cot) + int(pot) <= 101 for cot, pot in shares)

@@ -202,7 +202,7 @@ def _slim(row: Row, verdict: Verdict) -> Rationale:
     found = from_dict(Rationale, known, f"predictions ({row.get('id')})")
     return Rationale(
         id=found.id, problem_id=found.problem_id, kind=found.kind, text="", author=found.author, index=found.index,
-        meta=found.meta, verdict=verdict,
+        logprob=found.logprob, meta=found.meta, verdict=verdict,
     )  # fmt: skip
 
 
