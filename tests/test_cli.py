@@ -61,7 +61,7 @@ def test_no_verb_prints_help_and_exits_with_2(capsys):
         (["verify", "--rationales", "nothing.jsonl"], "verify: --problems is missing"),
         (["report"], "report: 0 run directories given"),
         (["show", "nothing"], "nothing does not exist"),
-        (["serve"], "write `potstill serve --miniature`"),
+        (["serve"], "serve: give either a student's folder or name, or --miniature"),
     ],
 )
 def test_a_users_error_exits_with_1_and_one_message(argv, message, capsys, tmp_path, monkeypatch):
