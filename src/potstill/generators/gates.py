@@ -80,6 +80,7 @@ def is_other_script(text: str, root: str) -> bool:
     return bool(own and wanted) and own != wanted
 
 
+@lru_cache(maxsize=1024)
 def script_of(text: str) -> str:
     """Return the script of most letters, such as LATIN or CJK; empty where there are fewer than ten.
 

@@ -25,6 +25,7 @@ from potstill.generators.evolving import failure_of, read_object, read_template,
 from potstill.recipe.generators import EvolveConfig
 from potstill.recipe.teachers import TeacherConfig
 from potstill.records import child_seed
+from potstill.streams import collect, map_ordered
 from potstill.teachers.base import Completion, Message, Request, Teacher
 
 LOWEST, HIGHEST = 1.0, 6.0
@@ -58,14 +59,16 @@ class Judge:
 
     async def __call__(self, texts: Sequence[str], attempt: int) -> list[Scores | None]:
         """Return the mean scores of each text, with the number of votes that they are made of; `None`: too few."""
-        votes, found = self._config.judge.votes, [list[Scores]() for _ in texts]
-        for number in range(votes):
+        votes = self._config.judge.votes
+
+        async def vote(number: int) -> dict[int, Scores | None]:
             index = attempt * votes + number
             order = self.order(texts, index)
             completion = (await self._teacher.complete(self.request(texts, order), [index]))[0]
-            for at, scores in zip(order, self._read(completion, len(texts)), strict=True):
-                found[at] += [scores] if scores is not None else []
-        return [mean_of(own, votes) for own in found]
+            return dict(zip(order, self._read(completion, len(texts)), strict=True))
+
+        cast = await collect(map_ordered(vote, range(votes), votes))
+        return [mean_of([scores for one in cast if (scores := one[at]) is not None], votes) for at in range(len(texts))]
 
     def order(self, texts: Sequence[str], index: int) -> list[int]:
         """Return the places of the texts in the order in which this vote shows them."""

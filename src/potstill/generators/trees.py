@@ -9,7 +9,7 @@ whoever grows it (`potstill.generators.search`), so no count can leak when an ev
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 NO_TEXT = "no_text"
@@ -54,6 +54,9 @@ class Node:
     def is_alive(self) -> bool:
         """Whether it passed the gates and carries a judgement: only such nodes are grown from, visited or kept."""
         return not self.refused and self.value is not None
+
+
+_FIELDS = tuple(one.name for one in fields(Node))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +142,7 @@ def to_rows(tree: Tree) -> list[dict[str, Any]]:
 
 
 def _row(node: Node) -> dict[str, Any]:
-    row = asdict(node)
+    row = {name: getattr(node, name) for name in _FIELDS}  # `asdict` copies deeply, at ten times the cost
     for name in ("value", "total", "best"):
         row[name] = None if row[name] is None else round(row[name], 9)
     row["children"] = list(node.children)
