@@ -2,10 +2,9 @@
 
     python scripts/write_equation_rationales.py --questions q_mawps_asdiv_a.jsonl.gz --out FOLDER
 
-Nobody is asked: a procedural teacher reads the annotated equation. It writes `problems.jsonl` (splits train, dev,
-test) and, for train alone, `rationales.jsonl` (a file for `teachers: {replay: ...}`). Nothing is written
-from the equation of a question that is evaluated; its text is treated like any other. What a run makes of the files it
-verifies like any teacher's: programs are executed.
+Nobody is asked: a procedural teacher reads the annotated equation. It writes `problems.jsonl` (splits train, dev, test)
+and, for train alone, `rationales.jsonl` (a file for `teachers: {replay: ...}`). No equation of a test question is read;
+its text is treated like any other. A run verifies the texts like any teacher's: programs are executed.
 
     text        lower case, no commas; quantities are named A, B, C ... in order of appearance, and listed behind the
                 question, largest first: a student this small need not read digits to choose between them. Programs use
@@ -18,8 +17,8 @@ verifies like any teacher's: programs are executed.
                 beside    "12 apples" becomes "12 apples and 7 pears", sometimes asked of the pears
                 among     sentences of another question stand between its own
 
-The two last are made for what SVAMP varies (Patel et al. 2021, section 4: quantities that do not matter, another
-question of the same story); that they exist is known from the paper, no SVAMP question was read for them.
+The two last are made for what SVAMP varies on purpose (Patel et al. 2021: quantities that do not matter, another question
+of the same story). A few dozen SVAMP questions had been looked at when they were written; no setting was chosen on any.
 """
 
 from __future__ import annotations
@@ -93,7 +92,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--questions", type=Path, required=True, help="q_mawps_asdiv_a.jsonl.gz")
     parser.add_argument("--out", type=Path, required=True, help="folder to write to; it holds CC BY-NC text")
-    parser.add_argument("--variants", type=int, default=6, help="of each training question")
+    parser.add_argument("--variants", type=int, default=4, help="of each training question")
     parser.add_argument("--phrasings", type=int, default=1, help="rationales of each kind for each problem")
     parser.add_argument(
         "--without", nargs="*", default=[], choices=list(CHANGES), help="kinds of variants to leave out"
@@ -434,22 +433,15 @@ def thought(task: Task, rng: random.Random) -> str:
     """Return a chain of thought: which quantities matter and what they count, each step, the answer."""
     numbers, places = task.numbers, task.places
     things = followed(task)
-    given = [
-        f"{NAMES[i]} is {numbers[i]}" + (f" {things[places[i]]}" if places[i] in things else "") for i in used(task)
-    ]
-    lines = [rng.choice(("", "what matters: ")) + rng.choice((", ", " and ")).join(given) + "."]
+    given = [NAMES[i] + (f" {things[places[i]]}" if places[i] in things else "") for i in used(task)]
+    lines = [rng.choice((", ", " and ")).join(given) + "."]
     for left, operator, right, result in value(task.equation, numbers):
         shown = f"{plain(left)} {operator} {plain(right)} = {plain(result)}"
         lines.append(f"{rng.choice(SAID[operator])} {shown}.")
     return " ".join(lines) + f" So the answer is {plain(value(task.equation, numbers)[-1][3])}."
 
 
-SAID = {
-    "+": ("together", "in all", "add them:"),
-    "-": ("left are", "the difference is", "take away:"),
-    "*": ("as often:", "multiply:"),
-    "/": ("share:", "divide:"),
-}
+SAID = {"+": ("together", "add"), "-": ("left", "less"), "*": ("times", "each"), "/": ("share", "divide")}
 
 
 def program(task: Task, rng: random.Random) -> str:
