@@ -47,7 +47,7 @@ PATHS = {
     "search with verdict": "/?q=the&status=PROGRAM_FAILED",
     "search, longest first": "/?q=the&order=longest",
     "search, nothing found": "/?q=qqqq",
-    "one rationale": "/item/50000?stage=rationales&order=next",
+    "one rationale": "/item/5000?stage=rationales&order=next",
 }
 
 
@@ -127,17 +127,19 @@ def measure(folder: Path, n: int, repeats: int) -> dict:
     command = [sys.executable, "-m", "potstill", "review", str(folder), "--no-browser", "--reviewer", "bench"]
     began = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        visitor = Visitor(process.stdout.readline().split()[0])
-        ready = time.perf_counter() - began
-        first, _ = visitor.get("/")
-        while "Still reading the run" in visitor.get("/")[1]:
-            time.sleep(0.5)
-        filled = time.perf_counter() - began
-        filling_peak = peak_mb(process.pid)
-        time.sleep(1.0)
-        times = {name: [visitor.get(path)[0] for _ in range(repeats)] for name, path in PATHS.items()}
-        peak = peak_mb(process.pid)
-        process.terminate()
+        try:
+            visitor = Visitor(process.stdout.readline().split()[0])
+            ready = time.perf_counter() - began
+            first, _ = visitor.get("/")
+            while "Still reading the run" in visitor.get("/")[1]:
+                time.sleep(0.5)
+            filled = time.perf_counter() - began
+            filling_peak = peak_mb(process.pid)
+            time.sleep(1.0)
+            times = {name: [visitor.get(path)[0] for _ in range(repeats)] for name, path in PATHS.items()}
+            peak = peak_mb(process.pid)
+        finally:
+            process.terminate()
     rows = [{"system": name, "unit": "ms", **spread(values)} for name, values in times.items() if name != "floor"]
     counts = {
         "rationales": n, "first_page_while_filling_ms": round(first, 1), "address_printed_s": round(ready, 2),

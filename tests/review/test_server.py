@@ -306,6 +306,16 @@ async def test_a_port_in_use_is_one_message(run):
                 pass
 
 
+async def test_filters_work_before_their_values_are_counted(run):
+    """A run that is still being read can be filtered already."""
+    async with opened(run) as (review, reader):
+        review.index.execute("DELETE FROM facets")
+        status, page = await reader.get("/?status=WRONG&order=next")
+        assert status == 200
+        assert "3 times 4 is 12." in page
+        assert "Still reading the run: 100 %" in page
+
+
 async def test_a_wrong_filter_is_one_message(run):
     """On a page, not a stack trace."""
     async with opened(run) as (_, reader):

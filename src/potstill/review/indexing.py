@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 from potstill.errors import DataError, shorten
 from potstill.records import child_seed, rationale_from
 from potstill.review import folding
-from potstill.review.store import ANY_JOB, ORDERINGS, Source, open_index, sources_of
+from potstill.review.store import ANY_JOB, Source, open_index, sources_of
 
 BATCH_BYTES = 1_000_000
 """Bytes read between two commits: what a reader waits for at most."""
@@ -195,8 +195,6 @@ class Indexer:
                 (name,),
             )
         self.index.execute("INSERT INTO facets SELECT stage, 'all', '', count(*) FROM items GROUP BY stage")
-        for statement in ORDERINGS.split(";"):
-            self.index.execute(statement)
         self.index.execute("COMMIT")
         self.touched.clear()
 

@@ -67,7 +67,7 @@ def filter_form(filters: Filters, facets: Mapping[str, Mapping[str, int]]) -> Ht
         _pick(
             name,
             words,
-            {value: f"{_value_words(name, value)} ({count:,})" for value, count in facets[name].items()},
+            {value: f"{_value_words(name, value)} ({count:,})" for value, count in facets.get(name, {}).items()},
             chosen.get(name, ""),
         )
         for name, words in FILTERS.items()

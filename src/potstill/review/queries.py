@@ -95,11 +95,12 @@ def find(index: sqlite3.Connection, filters: Filters) -> Found:
     """Return one page of the records that pass the filters."""
     tables, conditions, values = _where(filters)
     order = _order_by(filters.order)
-    if tables != "items" and filters.order == "file":
+    if tables.startswith("texts") and filters.order == "file":
         order = "texts.rowid"  # the order in which the search finds them: it can stop when the page is full
     body = f"FROM {tables} WHERE {' AND '.join(conditions)}"
     at = PAGE * (filters.page - 1)
-    rows = index.execute(f"SELECT items.* {body} ORDER BY {order} LIMIT ? OFFSET ?", (*values, PAGE, at)).fetchall()
+    found = index.execute(f"SELECT items.n {body} ORDER BY {order} LIMIT ? OFFSET ?", (*values, PAGE, at)).fetchall()
+    rows = [index.execute("SELECT * FROM items WHERE n = ?", (n,)).fetchone() for (n,) in found]
     if len(rows) < PAGE and (rows or filters.page == 1):
         return Found(rows, at + len(rows))
     (count,) = index.execute(f"SELECT count(*) FROM (SELECT 1 {body} LIMIT {COUNTED + 1})", values).fetchone()
@@ -240,7 +241,9 @@ def _order_by(name: str, *, is_back: bool = False) -> str:
 
 
 def _where(filters: Filters) -> tuple[str, list[str], list[Any]]:
-    tables, conditions = "items", ["items.stage = ?"]
+    is_sample = filters.order == "calibration" and not (filters.equals or filters.is_disputed or filters.longest)
+    tables = f"items INDEXED BY {'by_draw' if is_sample else 'listing'}"
+    conditions = ["items.stage = ?"]
     values: list[Any] = [filters.stage]
     for name, value in filters.equals:
         conditions.append(f"items.{name} = ?")

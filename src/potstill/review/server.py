@@ -148,7 +148,8 @@ class Review:
         sources = list(sources_of(self.folder))
         size = sum(source.path.stat().st_size for source in sources)
         read = sum(known[source.name]["read_to"] for source in sources if source.name in known)
-        if read < size:
+        is_sorted = self.index.execute("SELECT 1 FROM facets LIMIT 1").fetchone() is not None
+        if read < size or not is_sorted:
             found.append(f"Still reading the run: {100 * read / size:.0f} % of {size / 1e6:,.1f} MB. Reload for more.")
         for name, row in known.items():
             if row["faults"]:

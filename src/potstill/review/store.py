@@ -26,6 +26,8 @@ SCHEMA = 1
 ANY_JOB = "*"
 """Of what is about rationales of all rounds."""
 STAGES = ("rationales", "predictions", "examples", "problems")
+# Every list is answered from the index `listing` alone, whatever its filters and order: its worst case is one pass over
+# narrow entries. An index for each order would be faster for some and very slow for filters that few records pass.
 TABLES = """
 CREATE TABLE files(
   name TEXT PRIMARY KEY, inode INTEGER, read_to INTEGER, lines INTEGER, faults INTEGER, fault TEXT, head BLOB);
@@ -36,7 +38,11 @@ CREATE TABLE items(
   is_disputed INTEGER DEFAULT 0, priority REAL DEFAULT 0, draw INTEGER, review TEXT DEFAULT '');
 CREATE INDEX by_id ON items(id);
 CREATE INDEX by_problem ON items(problem, stage, job);
-CREATE INDEX by_stage ON items(stage, job, n);
+CREATE INDEX by_parent ON items(parent) WHERE stage = 'problems';
+CREATE INDEX by_stage ON items(stage, job, kind);
+CREATE INDEX by_draw ON items(stage, draw);
+CREATE INDEX listing ON items(
+  stage, n, kind, status, author, job, split, source, dropped, finish, review, is_disputed, words, priority, draw);
 CREATE VIRTUAL TABLE texts USING fts5(text, content='', tokenize='unicode61');
 CREATE TABLE waiting(job TEXT, id TEXT, status TEXT, answer TEXT, judged INTEGER, dropped TEXT);
 CREATE INDEX waiting_id ON waiting(id);
@@ -45,15 +51,6 @@ CREATE TABLE decisions(
 CREATE INDEX decided ON decisions(record);
 CREATE TABLE facets(stage TEXT, name TEXT, value TEXT, count INTEGER);
 """
-ORDERINGS = """
-CREATE INDEX IF NOT EXISTS by_parent ON items(parent) WHERE stage = 'problems';
-CREATE INDEX IF NOT EXISTS by_draw ON items(stage, draw, n);
-CREATE INDEX IF NOT EXISTS by_priority ON items(stage, priority DESC, n);
-CREATE INDEX IF NOT EXISTS by_words ON items(stage, words, n);
-CREATE INDEX IF NOT EXISTS by_status ON items(stage, status, n);
-CREATE INDEX IF NOT EXISTS by_review ON items(stage, review, n) WHERE review != '';
-"""
-"""Made when the first pass is done: filling a table that has them all takes twice as long."""
 
 
 @dataclass(frozen=True, slots=True)
