@@ -84,6 +84,10 @@ def test_a_model_that_writes_no_text_is_no_student(tmp_path):
     (folder / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(StudentError, match="type 'bert' writes no text; take a causal model"):
         require_student(StudentConfig(model=str(folder)))
+    with pytest.raises(StudentError, match="student scratch: a model of type 'bert' writes no text"):
+        require_student(StudentConfig(model="scratch", config={"model_type": "bert"}))
+    with pytest.raises(ConfigError, match="'scratch' needs model_type"):
+        require_student(StudentConfig(model="scratch"))
 
 
 def test_what_is_right_passes():

@@ -108,15 +108,16 @@ def _require_taught_skills(arm: Arm) -> None:
 
 def require_student(student: StudentConfig, *, is_chat: bool = False) -> None:
     """Raise `StudentError` if a folder cannot be a student: no configuration, weights, tokenizer or chat template, or
-    a kind of model that writes no text.
+    a kind of model that writes no text; also of one from scratch.
 
     A name on the Hugging Face hub is believed until it is loaded.
     """
-    from potstill.students.loading import model_class, read_config, resolve_source
+    from potstill.students.loading import model_class, read_config, resolve_source, scratch_config
 
     if student.quantization is not None:
         require_extra("bitsandbytes", "qlora")
     if student.model == "scratch":
+        scratch_config(student)
         return
     folder = Path(resolve_source(student.model))
     if folder.is_dir():

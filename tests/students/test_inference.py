@@ -163,6 +163,23 @@ def test_a_prefix_is_forced_and_its_likelihood_recorded(student):
     assert all("prefix_logprob" not in row.meta for row in rows if row.index > 0)
 
 
+def test_the_prefix_of_an_encoder_decoder_is_what_its_decoder_begins_with(tmp_path):
+    """Forced after its start token; its likelihood is that of the decoder, given the encoded prompt."""
+    folder = save_student(tmp_path / "mt5", "mt5")
+    rows = ask(sums(1), folder, {"cot": 2, "pot": 1}, mix=PREFIXES)
+    loaded = open_student(folder)
+    prompt = encode_prompt(render_prompt(sums(1)[0], PREFIXES), loaded.tokenizer, apart=True)
+    for row in (row for row in rows if row.index == 0):
+        prefix = encode_prefix(PREFIXES.prefixes[row.kind], loaded.tokenizer)
+        with torch.no_grad():
+            inputs = {"input_ids": torch.tensor([prompt]), "decoder_input_ids": torch.tensor([[0, *prefix]])}
+            logprobs = loaded.model(**inputs).logits[0].log_softmax(-1)
+        expected = sum(float(logprobs[at, token]) for at, token in enumerate(prefix))
+        assert row.meta["prefix_logprob"] == pytest.approx(expected, abs=1e-4)
+        written = loaded.model.generate(**inputs, max_new_tokens=8, do_sample=False)[0, 1 + len(prefix) :]
+        assert row.text == loaded.tokenizer.decode(written, skip_special_tokens=True)
+
+
 def test_one_kind_alone_is_no_choice(student):
     """Nor are kinds without prefixes, or with prompts of their own."""
     assert "prefix_logprob" not in ask(sums(1), student, {"cot": 1}, mix=PREFIXES)[0].meta

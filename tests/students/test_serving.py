@@ -66,12 +66,12 @@ def texts(answer):
 
 
 async def test_a_served_student_gives_the_answers_of_the_local_one(folder):
-    """Greedy over HTTP by potstill's own client, for a causal student and an encoder-decoder."""
-    config = InferConfig(paths={"cot": 1}, **SHORT)
-    async with serving(served_by(folder)) as address:
+    """Greedy over HTTP by potstill's own client, a prefix forced, for a causal student and an encoder-decoder."""
+    config, mix = InferConfig(paths={"cot": 1}, **SHORT), MixConfig(prefixes={"cot": " plus of", "pot": " is"})
+    async with serving(served_by(folder, mix=mix)) as address:
         teacher = TeacherConfig(base_url=address, model=folder.name, api_key_env=None)
-        remote = [row async for row in infer(sums(6), teacher, config, mix=MixConfig())]
-    local = [row async for row in infer(sums(6), folder, config)]
+        remote = [row async for row in infer(sums(6), teacher, config, mix=mix)]
+    local = [row async for row in infer(sums(6), folder, config, mix=mix)]
     assert {row.problem_id: row.text for row in remote} == {row.problem_id: row.text for row in local}
     assert {row.author for row in remote} == {folder.name}
     ends = [

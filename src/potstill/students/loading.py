@@ -263,24 +263,39 @@ def make_scratch(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Return a freshly initialised model and a byte-level BPE tokenizer learnt from the training texts."""
     import torch
+
+    scratch_config(config)
+    tokenizer = train_tokenizer(texts, int(config.config.get("vocab_size", 4096)))
+    own = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
+    own |= {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    made = scratch_config(config, **own)
+    if made.is_encoder_decoder and getattr(made, "decoder_start_token_id", None) is None:
+        made.decoder_start_token_id = tokenizer.pad_token_id  # as T5 does
+    where = f"student.config: no {made.model_type} model can be made of it"
+    with boundary(ConfigError, where), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = model_class(made, "scratch").from_config(made)
+    return model.to(torch.float32 if config.dtype == "auto" else getattr(torch, config.dtype)), tokenizer
+
+
+def scratch_config(config: StudentConfig, **own: Any) -> Any:
+    """Return the configuration of a model from scratch; `own` goes over what the recipe says.
+
+    Raises:
+        ConfigError: It names no kind of model, or transformers does not accept it.
+        StudentError: A model of this kind writes no text.
+    """
     from transformers import AutoConfig
 
-    settings = dict(config.config)
+    settings = {**config.config, **own}
     model_type = settings.pop("model_type", None)
     if model_type is None:
         message = "student.config: 'scratch' needs model_type and sizes, e.g. {model_type: llama, hidden_size: 256, …}"
         raise ConfigError(message)
-    tokenizer = train_tokenizer(texts, int(settings.pop("vocab_size", 4096)))
-    settings |= {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
-    settings |= {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
-    where = f"student.config: no {model_type} model can be made of it"
-    with boundary(ConfigError, where), torch.random.fork_rng(devices=[]):
+    with boundary(ConfigError, f"student.config: no {model_type} model can be made of it"):
         made = AutoConfig.for_model(model_type, **settings)
-        if made.is_encoder_decoder and getattr(made, "decoder_start_token_id", None) is None:
-            made.decoder_start_token_id = tokenizer.pad_token_id  # as T5 does
-        torch.manual_seed(seed)
-        model = model_class(made, "scratch").from_config(made)
-    return model.to(torch.float32 if config.dtype == "auto" else getattr(torch, config.dtype)), tokenizer
+    model_class(made, "scratch")
+    return made
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerBase:

@@ -185,7 +185,9 @@ def prompt_for(ask: Ask, seed: int, served: Served) -> Prepared:
     prefix: list[int] = []
     lead = ""
     if ask.api == "completions":
-        ids = encode_prompt(ask.prompt, loaded.tokenizer, apart=apart)
+        text, forced = split_prefix(ask.prompt, served.mix) if apart else (ask.prompt, "")
+        ids = encode_prompt(text, loaded.tokenizer, apart=apart)
+        prefix = encode_prefix(forced, loaded.tokenizer)
     elif loaded.tokenizer.chat_template and (served.mix.format == "chat" or not served.is_trained):
         ids = list(loaded.tokenizer(render_messages(ask, loaded), add_special_tokens=False)["input_ids"])
         lead = opened_thought(loaded.tokenizer)
@@ -202,6 +204,12 @@ def prompt_for(ask: Ask, seed: int, served: Served) -> Prepared:
     seeds = tuple(child_seed("served", seed, content_id(ask.prompt), index) for index in range(ask.n))
     prompt = Prompt(ids, seeds if ask.temperature > 0 else (None,), begin)
     return Prepared(prompt, len(ids) + (len(prefix) if apart else 0), ask.n, lead)
+
+
+def split_prefix(prompt: str, mix: MixConfig) -> tuple[str, str]:
+    """Return a plain prompt as an encoder reads it, and the kind's prefix at its end: the decoder begins with it."""
+    found = max((text for text in mix.prefixes.values() if prompt.endswith(text)), key=len, default="")
+    return prompt.removesuffix(found), found
 
 
 def render_messages(ask: Ask, loaded: Loaded) -> str:
