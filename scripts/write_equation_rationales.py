@@ -17,7 +17,7 @@ its text is treated like any other. A run verifies the texts like any teacher's:
                 beside    "12 apples" becomes "12 apples and 7 pears", sometimes asked of the pears
                 among     sentences of another question stand between its own
 
-The two last are made for what SVAMP varies on purpose (Patel et al. 2021: quantities that do not matter, another question
+The two last are made for what SVAMP varies (Patel et al. 2021: quantities that do not matter, another question
 of the same story). A few dozen SVAMP questions had been looked at when they were written; no setting was chosen on any.
 """
 
