@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import closing
 from pathlib import Path
 
 from potstill.commands.printing import print_json
@@ -38,19 +39,19 @@ def review(options: argparse.Namespace) -> int:
         message = "review: no run given; name its directory, e.g. `potstill review runs/demo`"
         raise ConfigError(message)
     served = Review(Path(folder), options.reviewer)
-    start = ""
-    if options.compare:
-        from potstill.review.comparing import Comparison, pairs_of
+    with closing(served.index):
+        start = ""
+        if options.compare:
+            from potstill.review.comparing import Comparison, pairs_of
 
-        index_once(Path(folder))
-        first, second = options.compare
-        one = Comparison(a=first, b=second, only_right=options.both_right, n=options.pairs, seed=options.seed)
-        if options.json:
-            print_json(result_of(served, one, len(pairs_of(served.index, one))))
-            return 0
-        start = f"/compare/{begin(served, one, served.reviewer or 'command line')}"
-    opened = None if options.no_browser else _open_browser
-    run_review(served, options.port, start, opened)
+            index_once(Path(folder))
+            first, second = options.compare
+            one = Comparison(a=first, b=second, only_right=options.both_right, n=options.pairs, seed=options.seed)
+            if options.json:
+                print_json(result_of(served, one, len(pairs_of(served.index, one))))
+                return 0
+            start = f"/compare/{begin(served, one, served.reviewer or 'command line')}"
+        run_review(served, options.port, start, None if options.no_browser else _open_browser)
     return 0
 
 

@@ -12,6 +12,7 @@ import json
 import sqlite3
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -219,13 +220,9 @@ WHERE items.split = '' AND items.stage != 'problems' AND p.stage = 'problems' AN
 def index_once(folder: Path) -> None:
     """Fill a run's index with what is new, unless another process is doing that already."""
     indexer = Indexer(folder)
-    with (folder / ".review" / "lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return
+    with (folder / ".review" / "lock").open("a") as lock, closing(indexer.index), suppress(BlockingIOError):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         indexer.catch_up()
-    indexer.index.close()
 
 
 def keep_up(folder: Path, stop: threading.Event, report: Callable[[str], None]) -> None:
