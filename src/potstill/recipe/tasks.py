@@ -58,7 +58,7 @@ class Task(Table):
     def tables(self) -> dict[str, dict[str, Any]]:
         """Return the recipe tables that the task stands for, with only what it says."""
         problems = {"answer_type": self.answer_type, "labels": list(self.labels), "question": self.question}
-        tables = {
+        tables: dict[str, dict[str, Any]] = {
             "problems": {**problems, "columns": self.columns},
             "sample": {"template": self.template, "demonstrations": self.demonstrations, "system": self.system},
             "mix": {"prompt": self.prompt},
