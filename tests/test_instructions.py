@@ -12,6 +12,8 @@ import pytest
 
 from potstill.cli import main
 from potstill.errors import ConfigError
+from potstill.evaluation.page.gathering import gather
+from potstill.evaluation.page.trees import search_trees
 from potstill.files import read_records
 from potstill.generators.treefiles import read_trees
 from potstill.instructions import evolving_teachers
@@ -28,7 +30,8 @@ def run(folder, ledger, *extra):
     """Run the demo's first stages in this process."""
     return main(["run", DEMO, "--run", str(folder), "--quiet", "--until", "filter",
                  "--set", f"ledger={ledger}", "--set", "problems.splits.train.limit=4",
-                 "--set", "problems.splits.test.limit=3", "--set", "evolve.calls=8", *extra])  # fmt: skip
+                 "--set", "problems.splits.test.limit=3", "--set", "evolve.calls=8",
+                 "--set", "evolve.compare=[]", *extra])  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -74,12 +77,27 @@ def test_what_is_kept_can_change_without_asking_anything(evolved, tmp_path):
     assert {r.problem_id for r in rationales} == {p.id for p in kept}
 
 
+def test_rivals_on_the_same_calls_stand_beside_the_search_and_leave_nothing_in_the_data(evolved, tmp_path):
+    """Their trees are kept apart; the report draws a line for each; what is kept is the same without them."""
+    options = ["--set", "evolve.compare=[best_of_n]", "--until", "evolve"]
+    assert run(tmp_path / "run", evolved / "ledger.sqlite", *options) == 0
+    trees = dict(read_trees(tmp_path / "run" / "trees" / "best_of_n.jsonl"))
+    assert {node.depth for tree in trees.values() for node in tree.nodes} == {0, 1}
+    assert {tree.calls for tree in trees.values()} == {8}
+    for name in ("evolved.jsonl", "trees.jsonl"):
+        assert (tmp_path / "run" / name).read_bytes() == (evolved / "run" / name).read_bytes()
+    counts = json.loads((tmp_path / "run" / "manifest.json").read_text(encoding="utf-8"))["stages"]["evolve"]["counts"]
+    assert counts["compared_best_of_n"]["calls"] == counts["calls"] == 32
+    page = search_trees(gather(tmp_path / "run"))
+    assert ">beam</text>" in page and ">best_of_n</text>" in page
+
+
 def test_a_killed_run_resumes_to_the_same_instructions_and_pays_nothing_twice(evolved, tmp_path):
     """SIGKILL in the middle of the trees; the ledger has every answer once."""
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
     command = [sys.executable, "-m", "potstill", "run", DEMO, "--run", str(tmp_path / "run"), "--quiet", "--until",
                "evolve", "--set", f"ledger={tmp_path / 'l.sqlite'}", "--set", "problems.splits.train.limit=4",
-               "--set", "problems.splits.test.limit=3", "--set", "evolve.calls=8",
+               "--set", "problems.splits.test.limit=3", "--set", "evolve.calls=8", "--set", "evolve.compare=[]",
                "--set", "teachers.requests_per_minute=3000", "--set", "teachers.max_concurrency=2"]  # fmt: skip
     with subprocess.Popen(command, env=environment) as process:
         for _ in range(2000):
@@ -105,13 +123,18 @@ def bought(ledger):
 
 def test_calls_tokens_and_money_are_known_beforehand(evolved):
     """Rewriting calls are an upper bound, prompts and judgements a near estimate; the price makes money of them."""
-    options = ["evolve.calls=8", "teachers.price={input: 1, output: 1}", f"ledger={evolved / 'none.sqlite'}"]
+    options = [
+        "evolve.calls=8",
+        "evolve.compare=[best_of_n]",
+        "teachers.price={input: 1, output: 1}",
+        f"ledger={evolved / 'none.sqlite'}",
+    ]
     seeds = [p for p in read_records(evolved / "run" / "problems.jsonl", Problem) if "evolution" not in p.meta]
     found = plan_evolved(load_recipe(DEMO, options), {"train": [p for p in seeds if p.split == "train"]})
     rows = {row["stage"]: row for row in found}
     spent = json.loads((evolved / "run" / "manifest.json").read_text(encoding="utf-8"))["stages"]["evolve"]["counts"]
     planned = {key: rows["evolve"][key] + rows["judge"][key] for key in ("requests", "prompt_tokens")}
-    assert rows["evolve"]["requests"] == spent["calls"] == 32
+    assert rows["evolve"]["requests"] == rows["evolve (best_of_n)"]["requests"] == spent["calls"] == 32
     assert planned["requests"] == pytest.approx(spent["requests"], rel=0.25)
     assert planned["prompt_tokens"] == pytest.approx(spent["prompt_tokens"], rel=0.35)
     assert all(row["max_money"] > 0 for row in rows.values())

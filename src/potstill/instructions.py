@@ -101,7 +101,12 @@ def plan_evolve(recipe: Recipe, seeds: Sequence[Problem]) -> Plan:
 
     config = table_of(recipe)
     fitting, _ = fit_seeds(seeds, config)
-    return plan_evolution(fitting, [known_as(t) for t in evolving_teachers(recipe)], config, seed=recipe.seed)
+    teachers = [known_as(teacher) for teacher in evolving_teachers(recipe)]
+    plan = plan_evolution(fitting, teachers, config, seed=recipe.seed)
+    for name in config.compare:
+        rival = plan_evolution(fitting, teachers, table_of(_with_strategy(recipe, name)), seed=recipe.seed)
+        plan.rows.extend({**row, "stage": f"{row['stage']} ({name})"} for row in rival.rows)
+    return plan
 
 
 def evolve_files(
@@ -119,6 +124,7 @@ def evolve_files(
     """
     config = table_of(recipe)
     fitting, drops = fit_seeds(seeds, config)
+    places.trees.parent.mkdir(parents=True, exist_ok=True)
     if drops:
         say("evolve", f"{len(drops)} of {len(seeds)} seeds are left out ({_reasons(drops)})")
     wanted = {problem.id for problem in fitting}
@@ -163,6 +169,11 @@ def evolve_run(
     evaluated = [problem for problem in problems if problem.split in recipe.filter.decontaminate]
     places = Places(files.path("trees.jsonl"), files.path("actions.json"))
     found = evolve_files(recipe, seeds, places, run=label, evaluated=evaluated)
+    for name in config.compare:
+        say("evolve", f"for comparison: {name}")
+        rival = Places(files.path(f"trees/{name}.jsonl"), files.path(f"trees/{name}.json"))
+        counts = evolve_files(_with_strategy(recipe, name), seeds, rival, run=label).counts
+        found.counts[f"compared_{name}"] = counts
     files.write("evolved.jsonl", found.problems)
     files.write("dropped.jsonl", found.drops)
     if not config.keep_seeds:
@@ -171,6 +182,17 @@ def evolve_run(
     rows = [*problems, *found.problems]
     files.write("problems.jsonl", rows)
     return {problem.id: problem for problem in rows}, found.counts
+
+
+def written_files(config: EvolveConfig) -> list[str]:
+    """Return the files that an evolution leaves in a run."""
+    rivals = [f"trees/{name}.json{end}" for name in config.compare for end in ("l", "")]
+    return ["evolved.jsonl", "trees.jsonl", "actions.json", *rivals]
+
+
+def _with_strategy(recipe: Recipe, name: str) -> Recipe:
+    config = table_of(recipe).model_copy(update={"strategy": name, "compare": ()})
+    return recipe.model_copy(update={"evolve": config})
 
 
 async def _grow(
@@ -228,6 +250,7 @@ def _tree_counts(trees: Sequence[Tree]) -> dict[str, Any]:
         "nodes": len(nodes),
         "alive": sum(node.is_alive for node in nodes),
         "judged": sum(tree.judged for tree in trees),
+        **({"best_value": round(fmean(best), 3)} if (best := [t.high for t in trees if t.high is not None]) else {}),
         **{f"refused_{reason}": count for reason, count in sorted(refused.items())},
         **({"unjudged": unjudged} if unjudged else {}),
     }

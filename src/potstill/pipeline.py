@@ -18,7 +18,7 @@ from typing import Any
 from potstill.arms import arms_of, require_means, run_arms
 from potstill.ensembles import Members, assemble
 from potstill.errors import ConfigError
-from potstill.instructions import evolve_run, is_evolved, require_sound_evolving
+from potstill.instructions import evolve_run, is_evolved, require_sound_evolving, written_files
 from potstill.messages import say
 from potstill.preflight import require_endpoint, require_sound_arms, require_sound_asking, require_splits
 from potstill.purchases import Scored, buy, buy_all, greedy, plan_purchases, scored_teachers
@@ -162,7 +162,7 @@ class Pipeline:
         """Evolve the seed instructions; what is kept of them joins the problems of their split."""
         if self.recipe.evolve is None or self.files.is_done("evolve", self.marks["evolve"]):
             return
-        self.files.begin("evolve", self.marks["evolve"], ["evolved.jsonl", "trees.jsonl", "actions.json"])
+        self.files.begin("evolve", self.marks["evolve"], written_files(self.recipe.evolve))
         given = [p for p in self.problems.values() if not is_evolved(p)]
         self.problems, counts = evolve_run(self.files, self.recipe, given, label=self.label)
         self.files.finish("evolve", self.marks["evolve"], counts)

@@ -54,7 +54,6 @@ def evolve(options: argparse.Namespace) -> int:
     out = Path(options.out)
     stem = out.name.split(".jsonl")[0]
     places = Places(out.with_name(f"{stem}.trees.jsonl"), out.with_name(f"{stem}.actions.json"))
-    out.parent.mkdir(parents=True, exist_ok=True)
     found = evolve_files(recipe, seeds, places, run=str(out.resolve()))
     write_records(out, found.problems)
     write_records(out.with_name(f"{stem}.dropped.jsonl"), found.drops)

@@ -34,6 +34,9 @@ class EvolveConfig(Table):
     """beam (measured best in the miniature), tree (ours), published (the paper's rules), random, best_of_n."""
     calls: int = Field(default=24, ge=1)
     """The most rewriting calls per seed, failed ones included; the published tree may stop earlier."""
+    compare: tuple[Strategy, ...] = ()
+    """In a run: further strategies on the same seeds and calls, to see what the choice is worth. Their trees are in
+    `trees/NAME.jsonl` and their growth in the report; nothing of theirs is kept."""
     splits: tuple[str, ...] = ("train",)
     """Whose problems are the seeds."""
     depth: int = Field(default=4, ge=1)
@@ -115,5 +118,5 @@ class EvolveConfig(Table):
     @property
     def growth_mark(self) -> dict[str, Any]:
         """What of this table decides the trees; what is kept of them can change without growing them anew."""
-        choosing = {"keep", "per_seed", "per_cell", "total", "ladders", "keep_seeds", "near", "against"}
+        choosing = {"compare", "keep", "per_seed", "per_cell", "total", "ladders", "keep_seeds", "near", "against"}
         return self.model_dump(mode="json", exclude={"at_once", "max_failed_frac", "splits", *choosing})

@@ -34,7 +34,9 @@ def search_trees(facts: Facts) -> Html | None:
     if not rows:
         return None
     said = [element("p", _lead(facts, rows), class_="lead")]
-    figure = growth_figure({str((facts.recipe.get("evolve") or {}).get("strategy", "search")): rows})
+    evolve = facts.recipe.get("evolve") or {}
+    rivals = {str(name): list(rows_of(facts.folder / f"trees/{name}.jsonl")) for name in evolve.get("compare") or ()}
+    figure = growth_figure({str(evolve.get("strategy", "search")): rows, **rivals})
     shown = sorted(rows, key=lambda row: child_seed("shown tree", row.get("seed_id")))[:SHOWN_TREES]
     kept = {(str(m["root_id"]), int(m["node"])) for m in _kept(facts.folder)}
     trees = [tree_details(row, kept, is_open=number == 0) for number, row in enumerate(shown)]
