@@ -158,3 +158,10 @@ def test_a_recipe_that_names_splits_for_infer_is_told_where_they_belong(capsys):
         "infer.splits has no effect and can go: what is asked is what evaluate.splits names" in capsys.readouterr().err
     )
     assert recipe == parse_recipe(f"{text}infer: {{max_new_tokens: 9}}\n")
+
+
+def test_what_is_wrong_with_a_whole_recipe_is_said_without_an_empty_key():
+    """Where tables contradict each other there is no single key to name."""
+    text = "problems: {source: q.jsonl}\nteachers: [{base_url: u, model: a, weight: 0}, {base_url: v, model: b, weight: 0}]"
+    with pytest.raises(ConfigError, match="^recipe: teachers: every weight is 0"):
+        parse_recipe(text)

@@ -31,19 +31,20 @@ def _explain(root: type[BaseModel], error: ValidationError, where: str) -> str:
     # A misspelt key is also a missing one: the misspelling is what helps.
     first = next((found for found in errors if found["type"] == "extra_forbidden"), errors[0])
     location = ".".join(str(part) for part in first["loc"] if part != "[key]")
+    where = f"{where}: {location}" if location else where
     more = f" (and {total - 1} more)" if total > 1 else ""
     if first["type"] == "extra_forbidden":
         known = _known_keys(root, first["loc"][:-1])
         near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
         hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(sorted(known))}"
-        return f"{where}: {location}: unknown key; {hint}{more}"
+        return f"{where}: unknown key; {hint}{more}"
     if first["type"] == "missing":
-        return f"{where}: {location}: this key is required{more}"
+        return f"{where}: this key is required{more}"
     if first["type"] in ("model_type", "dict_type"):
-        return f"{where}: {location}: got {shorten(repr(first['input']), 80)}; expected a table of keys{more}"
+        return f"{where}: got {shorten(repr(first['input']), 80)}; expected a table of keys{more}"
     reason = first["msg"].removeprefix("Value error, ")
     found = "" if isinstance(first["input"], Mapping) else f"got {shorten(repr(first['input']), 80)}; "
-    return f"{where}: {location}: {found}{reason}{more}"
+    return f"{where}: {found}{reason}{more}"
 
 
 def _known_keys(root: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
