@@ -162,6 +162,7 @@ def test_a_recipe_that_names_splits_for_infer_is_told_where_they_belong(capsys):
 
 def test_what_is_wrong_with_a_whole_recipe_is_said_without_an_empty_key():
     """Where tables contradict each other there is no single key to name."""
-    text = "problems: {source: q.jsonl}\nteachers: [{base_url: u, model: a, weight: 0}, {base_url: v, model: b, weight: 0}]"
-    with pytest.raises(ConfigError, match="^recipe: teachers: every weight is 0"):
+    teachers = ", ".join(f"{{base_url: {name}, model: {name}, weight: 0}}" for name in "ab")
+    text = f"problems: {{source: q.jsonl}}\nteachers: [{teachers}]"
+    with pytest.raises(ConfigError, match=r"^recipe: teachers: every weight is 0"):
         parse_recipe(text)
