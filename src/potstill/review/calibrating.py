@@ -43,7 +43,8 @@ WHERE items.review != '' AND items.stage IN ('rationales', 'predictions') AND EX
 def skipped(index: sqlite3.Connection, stage: str) -> int:
     """Return how many records of the random order were passed over without a decision, before the last decided one."""
     row = index.execute(
-        "SELECT max(items.draw) FROM items JOIN decisions d ON d.record = items.id AND d.stage = items.stage"
+        "SELECT max(items.draw) FROM decisions d CROSS JOIN items INDEXED BY by_id"
+        " ON items.id = d.record AND items.stage = d.stage"
         " AND NOT d.undone AND json_extract(d.row, '$.queue') = 'calibration' WHERE items.stage = ?",
         (stage,),
     ).fetchone()

@@ -291,7 +291,7 @@ def _examples(shown: Shown, row: sqlite3.Row) -> Html | None:
     if row["stage"] != "examples" or not row["parent"]:
         return None
     found = shown.index.execute(
-        "SELECT n FROM items WHERE id = ? AND stage = 'rationales'", (row["parent"],)
+        "SELECT n FROM items INDEXED BY by_id WHERE id = ? AND stage = 'rationales'", (row["parent"],)
     ).fetchone()
     return (
         element("p", element("a", "The rationale that it was made from", href=f"/item/{found['n']}")) if found else None

@@ -86,4 +86,7 @@ def _note(index: sqlite3.Connection, row: Mapping[str, Any]) -> set[Target]:
 def _settle(index: sqlite3.Connection, target: Target) -> None:
     standing = decisions.settle(decisions_on(index, target))
     state = standing.state if standing is not None else ""
-    index.execute("UPDATE items SET review = ? WHERE id = ? AND stage = ? AND job = ?", (state, target[2], *target[:2]))
+    index.execute(
+        "UPDATE items INDEXED BY by_id SET review = ? WHERE id = ? AND stage = ? AND job = ?",
+        (state, target[2], *target[:2]),
+    )

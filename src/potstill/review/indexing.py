@@ -140,7 +140,8 @@ class Indexer:
         """Note what was found about a rationale, or keep it until the rationale itself is on disk."""
         stage, job, id = target
         found = self.index.execute(
-            f"UPDATE items SET {change} WHERE id = ? AND stage = ? AND ? IN (job, '{ANY_JOB}') RETURNING problem",
+            f"UPDATE items INDEXED BY by_id SET {change}"
+            f" WHERE id = ? AND stage = ? AND ? IN (job, '{ANY_JOB}') RETURNING problem",
             (*values, id, stage, job),
         ).fetchall()
         self.touched.update((stage, row[0]) for row in found)
@@ -201,18 +202,19 @@ class Indexer:
 
 
 DISPUTES = """
-UPDATE items SET is_disputed = v.answers > 1,
+UPDATE items INDEXED BY by_problem SET is_disputed = v.answers > 1,
   priority = CASE WHEN v.scored > 0 THEN 4.0 * v.right * (v.scored - v.right) / (v.scored * v.scored)
              ELSE v.answers > 1 END + (status = 'UNVERIFIED')
 FROM (SELECT i.stage, i.job, i.problem, count(DISTINCT i.answer) AS answers, sum(i.status = 'CORRECT') AS right,
         sum(i.status NOT IN ('', 'UNVERIFIED')) AS scored
-      FROM items i JOIN touched t ON i.stage = t.stage AND i.problem = t.problem
+      FROM touched t CROSS JOIN items i INDEXED BY by_problem ON i.problem = t.problem AND i.stage = t.stage
       WHERE i.stage IN ('rationales', 'predictions') GROUP BY i.stage, i.job, i.problem) AS v
 WHERE items.problem = v.problem AND items.stage = v.stage AND items.job = v.job
 """
 LATE_PROBLEMS = """
-UPDATE items SET split = p.split, source = p.source FROM items AS p
-WHERE items.split = '' AND items.stage != 'problems' AND p.stage = 'problems' AND p.id = items.problem
+UPDATE items SET split = p.split, source = p.source
+FROM (SELECT id, split, source FROM items WHERE stage = 'problems') AS p
+WHERE items.n IN (SELECT n FROM items WHERE split = '' AND stage != 'problems') AND p.id = items.problem
 """
 """Rationales that were read before their problem was."""
 

@@ -157,7 +157,8 @@ def item(index: sqlite3.Connection, n: int) -> sqlite3.Row:
 def of_problem(index: sqlite3.Connection, problem: str, stage: str) -> list[sqlite3.Row]:
     """Return the records of one stage that belong to a problem; students before training come first."""
     rows = index.execute(
-        "SELECT * FROM items WHERE problem = ? AND stage = ? ORDER BY job != 'untrained', job, kind, number, n LIMIT ?",
+        "SELECT * FROM items INDEXED BY by_problem WHERE problem = ? AND stage = ?"
+        " ORDER BY job != 'untrained', job, kind, number, n LIMIT ?",
         (problem, stage, SIBLINGS),
     )
     return rows.fetchall()
@@ -167,7 +168,7 @@ def votes(index: sqlite3.Connection, problem: str) -> list[sqlite3.Row]:
     """Return how often each answer was given for a problem, by stage, job and kind; the most frequent first."""
     return index.execute(
         "SELECT stage, job, kind, coalesce(answer, '') AS answer, status, count(*) AS count FROM items"
-        " WHERE problem = ? AND stage IN ('rationales', 'predictions')"
+        " INDEXED BY by_problem WHERE problem = ? AND stage IN ('rationales', 'predictions')"
         " GROUP BY stage, job, kind, 4, status ORDER BY stage DESC, job, kind, count DESC LIMIT 300",
         (problem,),
     ).fetchall()
@@ -193,7 +194,8 @@ def family(index: sqlite3.Connection, id: str, limit: int = 200) -> list[tuple[i
         known.add(row["id"])
         found.append((depth, row))
         children = index.execute(
-            "SELECT * FROM items WHERE parent = ? AND stage = 'problems' ORDER BY n DESC", (row["id"],)
+            "SELECT * FROM items INDEXED BY by_parent WHERE parent = ? AND stage = 'problems' ORDER BY n DESC",
+            (row["id"],),
         )
         left += [(depth + 1, child) for child in children]
     return found
@@ -201,7 +203,7 @@ def family(index: sqlite3.Connection, id: str, limit: int = 200) -> list[tuple[i
 
 def problem_item(index: sqlite3.Connection, id: str) -> sqlite3.Row | None:
     """Return the index row of a problem."""
-    return index.execute("SELECT * FROM items WHERE id = ? AND stage = 'problems'", (id,)).fetchone()  # type: ignore[no-any-return]
+    return index.execute("SELECT * FROM items INDEXED BY by_id WHERE id = ? AND stage = 'problems'", (id,)).fetchone()  # type: ignore[no-any-return]
 
 
 def text_of(folder: Path, row: Row) -> dict[str, Any]:

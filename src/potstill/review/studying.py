@@ -143,7 +143,8 @@ class Studies:
         view = self.review.view(request, "decisions")
         index = self.review.index
         rows = index.execute(
-            "SELECT d.*, (SELECT n FROM items i WHERE i.id = d.record AND i.stage = d.stage AND i.job = d.job) AS n"
+            "SELECT d.*, (SELECT n FROM items i INDEXED BY by_id"
+            " WHERE i.id = d.record AND i.stage = d.stage AND i.job = d.job) AS n"
             " FROM decisions d ORDER BY d.rowid DESC LIMIT ?",
             (DECISIONS_SHOWN,),
         ).fetchall()
