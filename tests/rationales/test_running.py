@@ -1,6 +1,7 @@
 """Programs of rationales, run: alternatives, equal programs, a machine that cannot run any."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,31 @@ async def test_no_sandbox_is_opened_before_a_program_comes():
         assert runs._sandbox is None
         assert (await runs.run(("ans = 6 * 7",))).answer == "42"
         assert runs._sandbox is not None
+
+
+def children():
+    """Return the processes that this one has started and that are still there."""
+    return {pid for file in Path("/proc/self/task").glob("*/children") for pid in file.read_text().split()}
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="processes are counted under /proc")
+async def test_leaving_twice_leaves_no_process():
+    """Who is cancelled while programs end waits for them, and is cancelled then."""
+    before = children()
+    runs = ProgramRuns(SandboxConfig(tiers="cpython"))
+    await runs.__aenter__()
+    assert (await runs.run(("ans = 1",))).ok
+    slow = asyncio.ensure_future(runs.run(("total = 0\nfor i in range(4 * 10**6): total += i\nans = total",)))
+    await asyncio.sleep(0.05)
+    assert children() - before
+    slow.cancel()
+    leaving = asyncio.ensure_future(runs.__aexit__(None, None, None))
+    for _ in range(2):
+        await asyncio.sleep(0.01)
+        leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert children() <= before
 
 
 async def test_the_first_alternative_that_gives_an_answer_counts():

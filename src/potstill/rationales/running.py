@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,7 @@ class ProgramRuns:
         self._sandbox: Sandbox | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._opening = asyncio.Lock()
+        self._entered: asyncio.Future[Sandbox] | None = None
         self._known: OrderedDict[tuple[str, ...], asyncio.Future[Execution]] = OrderedDict()
 
     async def __aenter__(self) -> ProgramRuns:
@@ -42,10 +44,24 @@ class ProgramRuns:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        closing = asyncio.ensure_future(self._close())
+        was_cancelled = False
+        while not closing.done():  # a caller that leaves, also twice, must not leave processes behind
+            try:
+                await asyncio.shield(closing)
+            except asyncio.CancelledError:
+                was_cancelled = True
+        if was_cancelled:
+            raise asyncio.CancelledError
+        closing.result()
+
+    async def _close(self) -> None:
         if self._pool is not None:
             await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
-        if self._sandbox is not None:
-            await asyncio.to_thread(self._sandbox.__exit__, None, None, None)
+        if self._entered is not None:
+            with suppress(SandboxError, MissingExtraError):
+                sandbox = await self._entered
+                await asyncio.to_thread(sandbox.__exit__, None, None, None)
 
     async def run(self, programs: tuple[str, ...]) -> Execution:
         """Return what became of the first alternative that gave an answer; of the first one where none did.
@@ -86,7 +102,8 @@ class ProgramRuns:
 
             try:
                 sandbox = Sandbox(self.config)
-                self._sandbox = await asyncio.to_thread(sandbox.__enter__)
+                self._entered = asyncio.ensure_future(asyncio.to_thread(sandbox.__enter__))
+                self._sandbox = await asyncio.shield(self._entered)
             except (SandboxError, MissingExtraError) as error:
                 self.refused = str(error)
                 say("verify", f"programs cannot be run here, so they stay unverified: {error}")
