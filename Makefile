@@ -31,7 +31,7 @@ $(VENV)/.installed-test: $(VENV)/.installed
 demo: $(VENV)/.installed
 	@$(BIN)/potstill run recipes/demo.yaml --run runs/demo
 
-## make study   all arms, 5 seeds, larger test sets (about an hour); STUDY_SEED=n draws everything anew
+## make study   all arms, 5 seeds, larger test sets (an hour and a half); STUDY_SEED=n draws everything anew
 study: $(VENV)/.installed
 	@$(BIN)/potstill run recipes/study.yaml --run runs/study --set seed=$(STUDY_SEED) --force $(if $(ONLY),--only $(ONLY))
 
