@@ -75,9 +75,11 @@ def test_a_missing_file_is_not_looked_for_elsewhere(name):
         rows_of(source=name)
 
 
-def test_a_name_that_the_hub_cannot_give_is_a_data_error():
+def test_a_name_that_the_hub_cannot_give_is_a_data_error(monkeypatch):
     """Offline, or misspelled: one message with the name."""
     pytest.importorskip("datasets")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # read at import, from the environment
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
     with pytest.raises(DataError, match="someone/no-such-set: not a file or folder here"):
         rows_of(source="someone/no-such-set")
 
