@@ -3,6 +3,7 @@
 import shutil
 import sys
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,11 @@ from tiny_students import make_tokenizer, save_student
 
 from potstill.errors import ConfigError
 from potstill.recipe.teachers import TeacherConfig
+from potstill.students.decoding import Path as Continuation
+from potstill.students.loading import open_student
 from potstill.teachers.base import Request, open_teacher
 from potstill.teachers.ledger import Ledger
-from potstill.teachers.local import ledger_name, settled
+from potstill.teachers.local import ledger_name, reply_of, settled
 from potstill.teachers.reaching import known_as, reachable
 
 TEMPLATE = "{% for m in messages %}{{ m.content }} and {% endfor %}So"
@@ -148,3 +151,14 @@ def test_the_author_is_the_folders_name(folder):
     """Or what the recipe calls it."""
     assert known_as(TeacherConfig(local=str(folder))).author == "tiny"
     assert known_as(TeacherConfig(local=str(folder), name="mine")).author == "mine"
+
+
+def test_a_thought_whose_marks_are_special_tokens_is_kept_apart_from_the_answer(folder):
+    """Decoded without its marks it would stand in the rationale, as text that was meant for the reader."""
+    loaded = open_student(str(folder))
+    tokenizer = make_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<think>", "</think>"]})
+    ids = tuple(tokenizer("<think> 1 </think> 2")["input_ids"])
+    path = Continuation(ids, "stop", -0.1, len(ids))
+    (choice,) = reply_of([path], 3, replace(loaded, tokenizer=tokenizer), asking(1)).choices
+    assert (choice.reasoning_content.strip(), choice.text.strip()) == ("1", "2")

@@ -177,7 +177,7 @@ def load_template(name_or_path: str) -> Template:
 
 
 def load_demonstrations(name_or_path: str) -> list[Demonstration]:
-    """Return worked examples: a built-in set by name (school_maths, commonsense), or a file of the user's.
+    """Return worked examples: a built-in set by name (docs/tasks.md), or a file of the user's.
 
     Raises:
         DataError: The file is missing, empty, or a row is not a demonstration; the message names file and line.

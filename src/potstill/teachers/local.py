@@ -222,9 +222,10 @@ def reply_of(paths: Sequence[Continuation], prompt_tokens: int, loaded: Loaded, 
 
 
 def _choice(path: Continuation, loaded: Loaded, stop: tuple[str, ...]) -> Choice:
+    from potstill.students.encoding import spelled
     from potstill.students.rendering import split_think
 
-    text, ended = str(loaded.tokenizer.decode(list(path.ids), skip_special_tokens=True)), str(path.finish)
+    text, ended = spelled(list(path.ids), loaded.tokenizer), str(path.finish)
     cut = min((at for mark in stop if (at := text.find(mark)) >= 0), default=None)
     if cut is not None:
         text, ended = text[:cut], "stop"
