@@ -17,7 +17,7 @@ LAYERS = [
     {"rationales.sampling", "rationales.asking", "rationales.planning", "rationales.resuming", "rationales.running",
      "rationales.verification", "students.*", "evaluation.grading", "evaluation.scoring", "verdicts",
      "generators.planning"},
-    {"arms", "preflight", "purchases", "rounds", "pipeline", "publishing", "evaluation.*", "review.*", "commands.*",
+    {"arms", "preflight", "purchases", "rounds", "pipeline", "evaluation.*", "review.*", "commands.*",
      "cli", "instructions", "__main__", "__init__"},
 ]  # fmt: skip
 """From the foundation to the surface; a pattern `folder.*` covers what no earlier or exact name does."""

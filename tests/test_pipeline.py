@@ -13,9 +13,14 @@ from pathlib import Path
 import pytest
 
 from potstill.cli import main
+from potstill.errors import ConfigError
 from potstill.files import read_records
 from potstill.miniature.world import draw_problems
+from potstill.pipeline import Pipeline
+from potstill.recipe.reading import build_recipe
 from potstill.records import Rationale, Verdict
+from potstill.review import decisions
+from potstill.run import Run
 from potstill.teachers.ledger import summarise
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
@@ -201,3 +206,32 @@ def test_a_run_killed_at_any_moment_resumes_without_losing_or_buying_twice(tmp_p
     assert len({r.id for r in rationales}) == 2400
     assert len(list(read_records(tmp_path / "run" / "verdicts.jsonl", Verdict))) == 2400
     assert summarise(ledger)["duplicates"] <= 2 * 32 * 4
+
+
+def test_decisions_that_changed_are_not_called_a_changed_recipe(tmp_path):
+    """What a run of reviewed rationales invalidates is blamed on the decisions, the recipe, or both."""
+    recipe = build_recipe({"problems": {"source": "miniature"}, "filter": {"review": "exclude_rejected"}})
+    other = recipe.model_copy(update={"filter": recipe.filter.model_copy(update={"keep": "all"})})
+
+    def opened(recipe):
+        with Run(tmp_path / "run") as files:
+            return Pipeline(files, recipe, force=False)
+
+    made = opened(recipe)
+    with Run(tmp_path / "run") as files:
+        for arm in made.arms:
+            for stage, mark in arm.marks.items():
+                (files.folder / "work").write_text("bought")
+                files.begin(stage, mark, ["work"])
+        files.describe("", review=made.reviewed)
+    opened(recipe)
+    decisions.append(
+        tmp_path / "run", {"by": "Ada", "action": "reject", "stage": "rationales", "job": "", "record": "r"}
+    )
+    with pytest.raises(ConfigError, match=r"run: what people decided in review\.jsonl has changed since"):
+        opened(recipe)
+    with pytest.raises(ConfigError, match=r"run: the recipe and what people decided in review\.jsonl have changed"):
+        opened(other)
+    (tmp_path / "run" / "review.jsonl").unlink()
+    with pytest.raises(ConfigError, match=r"run: the recipe has changed since"):
+        opened(other)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from potstill.arms import arms_of, require_means, run_arms
+from potstill.arms import Arm, arms_of, require_means, run_arms
 from potstill.ensembles import Members, assemble
 from potstill.errors import ConfigError
 from potstill.instructions import evolve_run, is_evolved, require_sound_evolving, written_files
@@ -78,21 +78,13 @@ class Pipeline:
     def __init__(self, run: Run, recipe: Recipe, *, force: bool) -> None:
         self.recipe = recipe
         self.files = run
-        self.marks = fingerprints(recipe)
-        self.marks["review"] = digest(run.folder)
-        if recipe.filter.is_reviewed:
-            self.marks["filter"] = content_id(self.marks["filter"], self.marks["review"])
-        self.arms = arms_of(recipe, self.marks)
+        self.reviewed = digest(run.folder)
+        self.marks, self.arms, every = _all_marks(recipe, self.reviewed)
         self.problems: dict[str, Problem] = {}
         self.until = STAGES[-1]
-        arm_marks = sorted(mark for arm in self.arms for mark in arm.marks.values())
-        composed = {name: arm.ensemble for name, arm in recipe.arms.items() if arm.ensemble}
-        self.marks["evaluate"] = content_id(self.marks["evaluate"], arm_marks, *([composed] if composed else []))
-        every = dict(self.marks)
-        for arm in self.arms:
-            every |= arm.marks
-        every["evaluate"] = every.pop("evaluate")  # named last, as it comes last
-        run.require_fresh(every, force=force)
+        decided = run.manifest.get("review") or self.reviewed
+        before = _all_marks(recipe, decided)[2] if decided != self.reviewed else None
+        run.require_fresh(every, force=force, decided_before=before)
 
     @property
     def label(self) -> str:
@@ -116,7 +108,8 @@ class Pipeline:
         }
         self.until = until
         self.require_sound()
-        self.files.describe(dump_recipe(self.recipe), seed=self.recipe.seed, method=self.recipe.method)
+        recipe = self.recipe
+        self.files.describe(dump_recipe(recipe), seed=recipe.seed, method=recipe.method, review=self.reviewed)
         for name in STAGES[: STAGES.index(until) + 1]:
             if name in ("mix", "train") and until != name:
                 continue
@@ -294,6 +287,22 @@ class Pipeline:
             comparisons=tuple(from_dict(Comparison, row, "scores.json") for row in rows["comparisons"]),
             report=page if page.exists() else None,
         )
+
+
+def _all_marks(recipe: Recipe, reviewed: str) -> tuple[dict[str, str], list[Arm], dict[str, str]]:
+    """Return the marks that all arms share, the arms, and the marks of every stage, as of these decisions of people."""
+    marks = {**fingerprints(recipe), "review": reviewed}
+    if recipe.filter.is_reviewed:
+        marks["filter"] = content_id(marks["filter"], reviewed)
+    arms = arms_of(recipe, marks)
+    arm_marks = sorted(mark for arm in arms for mark in arm.marks.values())
+    composed = {name: arm.ensemble for name, arm in recipe.arms.items() if arm.ensemble}
+    marks["evaluate"] = content_id(marks["evaluate"], arm_marks, *([composed] if composed else []))
+    every = dict(marks)
+    for arm in arms:
+        every |= arm.marks
+    every["evaluate"] = every.pop("evaluate")  # named last, as it comes last
+    return marks, arms, every
 
 
 def fingerprints(recipe: Recipe) -> dict[str, str]:

@@ -150,16 +150,30 @@ class Run:
         stages = self.manifest["stages"]
         return [name for name, mark in fingerprints.items() if name in stages and stages[name]["fingerprint"] != mark]
 
-    def require_fresh(self, fingerprints: Mapping[str, str], *, force: bool) -> None:
+    def require_fresh(
+        self,
+        fingerprints: Mapping[str, str],
+        *,
+        force: bool,
+        decided_before: Mapping[str, str] | None = None,
+    ) -> None:
         """Raise `ConfigError` if a changed recipe would redo what cost something, unless forced.
 
         Stages that buy nothing and train nothing (problems, verdicts, filter, examples, scores) are simply redone, as
         is a stage that has not written anything yet.
+
+        Args:
+            decided_before: What the fingerprints would be by the decisions in `review.jsonl` that this run was made
+                with; `None`: they are the same. It tells whether the recipe is to blame.
         """
         stale = self.stale(fingerprints)
         if not force and any(self._holds_work(name) for name in stale):
+            changed = "the recipe has"
+            if decided_before is not None:
+                decided = "what people decided in review.jsonl"
+                changed = f"the recipe and {decided} have" if self.stale(decided_before) else f"{decided} has"
             message = (
-                f"{self.folder}: the recipe has changed since this run was made; that invalidates: {', '.join(stale)}. "
+                f"{self.folder}: {changed} changed since this run was made; that invalidates: {', '.join(stale)}. "
                 "Use --force to redo them (bought completions stay in the ledger), or another --run"
             )
             raise ConfigError(message)

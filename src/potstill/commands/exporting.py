@@ -27,7 +27,7 @@ def add(verb: str, parser: argparse.ArgumentParser) -> None:
 
 def export(options: argparse.Namespace) -> int:
     """Write the two folders and print where they are."""
-    from potstill.publishing import Terms, publish
+    from potstill.evaluation.publishing import Terms, publish
 
     run = options.path or options.run
     for flag, value in (("RUN", run), ("--out", options.out)):

@@ -7,8 +7,8 @@ import yaml
 
 from potstill.cli import main
 from potstill.errors import ConfigError, DataError
+from potstill.evaluation.publishing import Terms, public, publish
 from potstill.files import read_records
-from potstill.publishing import Terms, public, publish
 from potstill.records import Example
 from potstill.run import run
 
