@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,8 @@ import pytest
 from potstill.messages import set_quiet
 from potstill.miniature.faults import Knobs
 from potstill.miniature.server import launched
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # `toy_labels`, for the tests of every folder
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 SECRETS = ("KEY", "TOKEN", "SECRET", "PASSWORD")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -67,8 +68,9 @@ def scored_teachers(recipe: Recipe, *, tells: bool = True, folder: Path | None =
 
 
 def greedy(recipe: Recipe) -> SampleConfig:
-    """Return how a teacher is asked the evaluation problems: once, at temperature 0."""
-    return recipe.sample.model_copy(update={"n": 1, "temperature": 0.0})
+    """Return how a teacher is asked the evaluation problems: once, greedily, by one view, never told the answer."""
+    once = {"n": 1, "temperature": 0.0, "budget_by": "none", "views": recipe.sample.views[:1]}
+    return recipe.sample.unaided.model_copy(update=once)
 
 
 def plan_purchases(recipe: Recipe, arms: Iterable[Arm]) -> list[dict[str, Any]]:
@@ -110,8 +112,11 @@ def plan_evolved(recipe: Recipe, splits: Mapping[str, list[Problem]]) -> list[di
 
 
 def plan_sample(recipe: Recipe, problems: Sequence[Problem]) -> list[dict[str, Any]]:
-    """Return what sampling would request of each teacher."""
-    return _planned(recipe, problems, recipe.sample, require_teachers(recipe), "sample")
+    """Return what sampling would request of each teacher; of views, also what telling the answer adds at most."""
+    rows = _planned(recipe, problems, recipe.sample, require_teachers(recipe), "sample")
+    if falls_back(recipe):
+        rows += _planned(recipe, problems, recipe.sample.told, _askable(recipe), "sample (told), at most")
+    return rows
 
 
 def plan_rounds(recipe: Recipe, problems: Sequence[Problem]) -> list[dict[str, Any]]:
@@ -181,7 +186,7 @@ def round_sample(recipe: Recipe, number: int) -> SampleConfig:
     config = recipe.rounds[number - 1]
     if config.by == "refresh":
         return recipe.sample.model_copy(update={"n": config.n or recipe.sample.n, "budget_by": "none"})
-    own = {"template": config.template, "demonstrations": config.demonstrations, "n_demonstrations": None}
+    own = {"template": config.template, "demonstrations": config.demonstrations, "n_demonstrations": None, "views": ()}
     kinds = kinds_of(recipe, number)
     return recipe.sample.model_copy(update={**own, "n": config.n or 1, "kinds": kinds, "budget_by": "none"})
 
@@ -212,3 +217,52 @@ def _buy_by_pass_rate(recipe: Recipe, problems: list[Problem], out: Path, *, run
     grown = sum(count > config.n_first for count in counts.values())
     say("sample", f"{grown} of {len(counts)} were right sometimes and get {sum(counts.values())} rationales in all")
     return {**asyncio.run(buy(recipe, problems, config, out, run=run, counts=counts)), "second_stage": grown}
+    if falls_back(recipe):
+        return _buy_told(recipe, problems, out, run=run)
+def falls_back(recipe: Recipe) -> bool:
+    """Whether views that are wrong without the answer are asked for again by telling it."""
+    return bool(recipe.sample.views and recipe.sample.view_labels == "free_then_given" and _askable(recipe))
+
+
+def _askable(recipe: Recipe) -> list[TeacherConfig]:
+    """Return the teachers that write anything new: recorded rationales hold what they hold."""
+    return [teacher for teacher in require_teachers(recipe) if teacher.replay is None and teacher.weight > 0]
+
+
+def _buy_told(recipe: Recipe, problems: list[Problem], out: Path, *, run: str) -> dict[str, Any]:
+    """Sample the views without the answer, verify, and ask as often as those were wrong again with the answer told.
+
+    Resumes: the second plan depends on the first stage's rows alone, which a second call finds as they are.
+    """
+    from potstill.files import read_records
+    from potstill.rationales.verification import verify
+    from potstill.rationales.ways import parse_way, way_name, way_of
+
+    first = asyncio.run(buy(recipe, problems, recipe.sample.unaided, out, run=run))
+    ids = {p.id for p in problems if p.answer is not None}
+    free = [
+        r for r in read_records(out, Rationale) if r.view and r.problem_id in ids and not parse_way(way_of(r)).is_given
+    ]
+    judged = verify(free, problems, recipe.verify, sandbox=recipe.sandbox)
+    right = Counter((r.problem_id, str(r.view)) for r in judged if r.verdict is not None and r.verdict.correct)
+    counts = {
+        (id_, way_name("cot", view, is_given=True)): max(0, recipe.sample.n - right[id_, view])
+        for id_ in ids
+        for view in recipe.sample.views
+    }
+    say("sample", f"{sum(counts.values())} of {len(free)} views are not right and are asked for with the answer told")
+    answered = [p for p in problems if p.id in ids]
+    second = asyncio.run(
+        buy(recipe, answered, recipe.sample.told, out, run=run, counts=counts, teachers=_askable(recipe))
+    )
+    return {**_summed(first, second), "told": second["rationales"]}
+
+
+def _summed(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the counts of two samplings together."""
+    found = dict(first)
+    for name, value in second.items():
+        found[name] = _summed(found.get(name, {}), value) if isinstance(value, Mapping) else found.get(name, 0) + value
+    return found
+
+

@@ -23,8 +23,10 @@ from potstill.errors import DataError, shorten
 SCHEMA_VERSION = 1
 
 Kind = Literal["cot", "pot", "answer"]
+View = Literal["positive", "negative"]
 AnswerType = Literal["number", "choice", "label", "yesno", "expression", "text"]
 KINDS: tuple[str, ...] = get_args(Kind)
+VIEWS: tuple[str, ...] = get_args(View)
 ANSWER_TYPES: tuple[str, ...] = get_args(AnswerType)
 
 
@@ -122,6 +124,7 @@ class Rationale:
     """cot, pot or answer (a bare label)."""
     text: str
     view: str | None = None
+    """Of a chain of thought: positive (why the answer holds), negative (what rules out every other); `None`: neither."""
     reasoning_content: str | None = None
     """What a reasoning model thought before it wrote `text`, as the server returned it."""
     author: str = ""

@@ -22,6 +22,7 @@ from potstill.errors import ConfigError, DataError
 from potstill.messages import say
 from potstill.purchases import buy, round_sample
 from potstill.rationales.prompts import Attempt
+from potstill.rationales.ways import way_of
 from potstill.recipe.rounds import RoundConfig, arm_of, kinds_of, refreshed, teacher_of
 from potstill.recipe.students import InferConfig, MixConfig, TrainConfig
 from potstill.recipe.teachers import TeacherConfig
@@ -255,7 +256,7 @@ def own_examples(
     found = []
     for r in kept:
         assert r.problem is not None, "read_pool joins the problems on"
-        request = asking.request(r.problem, r.kind)
+        request = asking.request(r.problem, way_of(r))
         prompt = request.prompt if request.prompt is not None else str(request.messages[-1]["content"])
         text = join_think(r.reasoning_content, r.text) if r.reasoning_content else r.text
         name = content_id("example", prompt, text, r.kind, r.id)

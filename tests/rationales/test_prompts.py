@@ -164,7 +164,7 @@ def test_a_wrong_template_is_refused(tmp_path, text, message):
 
 def test_an_unknown_template_lists_the_built_in_ones():
     """And says that a path is allowed."""
-    with pytest.raises(ConfigError, match=r"give the path of a .yaml file or one of .*scotd, zero_shot"):
+    with pytest.raises(ConfigError, match=r"give the path of a .yaml file or one of .*scotd, views, zero_shot"):
         load_template("scot")
     with pytest.raises(ConfigError, match="not found"):
         load_template("nowhere/mine.yaml")

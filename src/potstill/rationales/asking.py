@@ -21,6 +21,7 @@ from potstill.rationales.prompts import (
     load_template,
 )
 from potstill.rationales.resuming import Key
+from potstill.rationales.ways import parse_way
 from potstill.recipe.teachers import SampleConfig, TeacherConfig
 from potstill.records import Problem, Rationale
 from potstill.teachers.base import FAILURES, Request
@@ -50,6 +51,7 @@ class Asking:
     teacher_config: TeacherConfig
     config: SampleConfig
     template: Template
+    """Of kinds without views."""
     demonstrations: tuple[Demonstration, ...]
     seed: int
     recorded: Callable[[str, str], int] | None = None
@@ -60,9 +62,17 @@ class Asking:
     """Of several teachers: (problem id, kind, how many in all) -> the indices that this one writes."""
     attempts: Attempts | None = None
     """(problem id, kind) -> a wrong attempt that is to be corrected; only these are asked for."""
+    view_template: Template | None = None
+    """Of chains of thought of a view."""
 
     def slots(self, problem: Problem, kind: str) -> list[Slot]:
-        """Return the samples of a problem that this teacher writes; of recorded ones as many as there are."""
+        """Return the samples of a problem that this teacher writes; of recorded ones as many as there are.
+
+        Args:
+            kind: A way: a kind, or a kind and its view. One that tells the answer needs a problem that has one.
+        """
+        if parse_way(kind).is_given and problem.answer is None:
+            return []
         if self.attempts is not None and (problem.id, kind) not in self.attempts:
             return []
         count = self.config.n if self.counts is None else self.counts.get((problem.id, kind), self.config.n)
@@ -76,15 +86,16 @@ class Asking:
 
     def total(self, problems: Iterable[Problem]) -> int:
         """Return how many rationales of all problems this teacher writes."""
-        return sum(len(self.slots(problem, kind)) for problem in problems for kind in self.config.kinds)
+        return sum(len(self.slots(problem, kind)) for problem in problems for kind in self.config.ways)
 
     def request(self, problem: Problem, kind: str) -> Request:
         """Return the request for one problem; for recorded rationales only what identifies them."""
         if self.teacher_config.replay is not None:
             return Request(model=self.teacher_config.model, problem_id=problem.id, kind=kind)
+        has_view = parse_way(kind).view is not None
         return build_request(
-            problem, kind, self.teacher_config, self.config, self.demonstrations,
-            seed=self.seed, template=self.template, attempt=self.attempt(problem.id, kind),
+            problem, kind, self.teacher_config, self.config, () if has_view else self.demonstrations, seed=self.seed,
+            template=self.view_template if has_view else self.template, attempt=self.attempt(problem.id, kind),
         )  # fmt: skip
 
 
@@ -115,10 +126,11 @@ def load_asking(teacher_config: TeacherConfig, config: SampleConfig, *, seed: in
         DataError: The demonstrations cannot be read.
     """
     template = load_template(config.template)
-    for kind in config.kinds if teacher_config.replay is None else ():
-        template.section(kind)
+    view_template = load_template(config.view_template) if config.views else None
+    for way in config.ways if teacher_config.replay is None else ():
+        (template if view_template is None or parse_way(way).view is None else view_template).section(way)
     demonstrations = load_demonstrations(config.demonstrations) if config.demonstrations is not None else []
-    return Asking(teacher_config, config, template, tuple(demonstrations), seed)
+    return Asking(teacher_config, config, template, tuple(demonstrations), seed, view_template=view_template)
 
 
 def askings(
@@ -154,7 +166,7 @@ def jobs(problems: Iterable[Problem], asking: Asking, done: Container[Key], tall
     """Yield the calls that are to be made, `teacher.n` missing samples at a time, until the tally says stop."""
     size = asking.teacher_config.n
     for problem in problems:
-        for kind in asking.config.kinds:
+        for kind in asking.config.ways:
             slots = asking.slots(problem, kind)
             missing = [slot for slot in slots if (problem.id, kind, slot.index) not in done]
             tally.rows_before += len(slots) - len(missing)

@@ -12,10 +12,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
+from potstill.rationales.ways import way_of
 from potstill.records import Rationale, Status
 
 Key = tuple[str, str]
-"""Problem id and kind."""
+"""Problem id and way: kind, and view where it has one."""
 _STEPS = 60
 """Halvings when the common number of right samples is searched: finer than one sample in any budget."""
 
@@ -24,7 +25,7 @@ def pass_counts(rationales: Iterable[Rationale]) -> dict[Key, tuple[int, int]]:
     """Return (right, scored) of each problem and kind; rows that could not be checked count in neither."""
     counts: dict[Key, tuple[int, int]] = {}
     for rationale in rationales:
-        key = (rationale.problem_id, rationale.kind)
+        key = (rationale.problem_id, way_of(rationale))
         right, scored = counts.get(key, (0, 0))
         verdict = rationale.verdict
         if verdict is not None and verdict.status is not Status.UNVERIFIED:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
-from potstill.records import KINDS, Problem, child_seed
+from potstill.records import Problem, child_seed
 
 STARTS = 997
 """Turns among which the seed chooses the first one of each kind."""
@@ -35,11 +35,11 @@ class Division:
         self._weights = list(weights)
         self._turns: list[int] = []
         self._credits = [0.0] * len(self._weights)
-        self._starts = {kind: child_seed("teachers", seed, kind) % STARTS for kind in KINDS}
+        self._seed = seed
 
     def turns(self, problem_id: str, kind: str, count: int) -> list[int]:
         """Return, for each of a problem's first `count` samples, the number of the teacher that writes it."""
-        start = self._starts[kind] + self._place[problem_id]
+        start = child_seed("teachers", self._seed, kind) % STARTS + self._place[problem_id]
         self._grow(start + count)
         return list(islice(self._turns, start, start + count))
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from potstill.rationales.families import similar_pairs
 from potstill.rationales.programs import find_program
+from potstill.rationales.ways import way_of
 from potstill.recipe.rationales import SandboxConfig
 from potstill.records import Rationale
 
@@ -72,7 +73,7 @@ def _near(rationales: Sequence[Rationale]) -> dict[str, str | None]:
     """Return each rationale's first near-duplicate of the same problem, kind and answer, chains included; or itself."""
     groups: dict[tuple[str, str, str], list[Rationale]] = defaultdict(list)
     for rationale in rationales:
-        groups[rationale.problem_id, rationale.kind, _answer(rationale)].append(rationale)
+        groups[rationale.problem_id, way_of(rationale), _answer(rationale)].append(rationale)
     first: dict[str, str | None] = {}
     for members in groups.values():
         heads = list(range(len(members)))
@@ -98,7 +99,7 @@ def _key(rationale: Rationale, rule: str, forms: Mapping[str, str | None]) -> tu
     if rule == "none":
         return None
     answer = _answer(rationale)
-    where = (rationale.problem_id, rationale.kind)
+    where = (rationale.problem_id, way_of(rationale))
     if rule == "equations" and (found := equations(rationale.text)):
         return (*where, answer, "equations", *found)
     if rule in ("near", "renamed") and (form := forms.get(rationale.id)):

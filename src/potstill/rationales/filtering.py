@@ -15,6 +15,7 @@ from dataclasses import replace
 from potstill.errors import DataError, shorten
 from potstill.rationales.agreement import dissent, opinions
 from potstill.rationales.duplicates import REASONS, keys
+from potstill.rationales.mentions import unmentioned
 from potstill.recipe.rationales import FilterConfig, SandboxConfig
 from potstill.records import Drop, Rationale, Status, Verdict
 
@@ -32,6 +33,8 @@ _ADVICE = {
     "one_kind": "agreement needs chains of thought and programs: set sample.kinds to [cot, pot]",
     "disagreement": "chains of thought and programs answer differently throughout: look at the verdicts of both kinds",
     "overlong": "raise filter.max_tokens",
+    "too_short": "lower filter.min_tokens",
+    "label_not_mentioned": "negative views must name every other label: say so in the prompt (sample.view_template)",
     "contaminated": "all problems are near an evaluation split: check the splits, or set filter.decontaminate to []",
     "not_verified": "run verify first",
     "not_accepted": "accept some with `potstill review RUN`, or set filter.review to exclude_rejected",
@@ -125,6 +128,8 @@ def _fault(rationale: Rationale, config: FilterConfig, tainted: Mapping[str, str
     words = len(rationale.text.split())
     if config.max_tokens is not None and words > config.max_tokens:
         return "overlong", f"{words} words, at most {config.max_tokens} are allowed"
+    if config.min_tokens is not None and words < config.min_tokens:
+        return "too_short", f"{words} words, at least {config.min_tokens} are asked for"
     return _judged(rationale, config)
 
 
@@ -155,6 +160,12 @@ def _decided(rationale: Rationale, *, only_accepted: bool) -> Fault | None:
     return None
 
 
+def _one_sided(rationale: Rationale) -> Fault | None:
+    """Return why a right text of the negative view does not argue against every other answer, or `None`."""
+    missing = unmentioned(rationale) if rationale.view == "negative" else []
+    return ("label_not_mentioned", f"says nothing of {', '.join(missing)}") if missing else None
+
+
 def _judged(rationale: Rationale, config: FilterConfig) -> Fault | None:
     verdict = rationale.verdict
     if config.keep in ("all", "majority", "agreement"):
@@ -162,7 +173,7 @@ def _judged(rationale: Rationale, config: FilterConfig) -> Fault | None:
     if verdict is None:
         return "not_verified", f"keep is {config.keep!r} and there is no verdict"
     if verdict.status is Status.CORRECT or (config.keep == "unrefuted" and verdict.status is Status.UNVERIFIED):
-        return None
+        return _one_sided(rationale)
     if config.keep == "answered" and verdict.answer is not None:
         return None
     return verdict.status.value.lower(), verdict.detail or verdict.reason or f"read {verdict.answer!r}"

@@ -50,7 +50,7 @@ def _plan_of(problems: Sequence[Problem], asking: Asking, endpoint: str, reader:
     teacher_config = asking.teacher_config
     usage: Counter[str] = Counter(prompt_tokens=0, completion_tokens=0)
     held = requests = 0
-    for problem, kind in ((p, k) for p in problems for k in asking.config.kinds):
+    for problem, kind in ((p, k) for p in problems for k in asking.config.ways):
         draws = [slot.draw for slot in asking.slots(problem, kind)]
         if teacher_config.replay is not None or not draws:
             continue

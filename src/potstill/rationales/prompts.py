@@ -1,8 +1,9 @@
 """From a problem to a request: templates and demonstrations are data, this puts them together.
 
-A template is a YAML file with one section per kind of rationale (`cot`, `pot`, `answer`); demonstrations are a JSONL
-file of worked examples. Both are the built-in ones of `templates/` or files of the user's, checked strictly. Nothing
-here reads an answer (`potstill.rationales.answers`) or sends anything (`potstill.teachers`).
+A template is a YAML file with one section per kind of rationale (`cot`, `pot`, `answer`) or per view (`positive`,
+`positive_given`, ...: where the answer is told); demonstrations are a JSONL file of worked examples. Both are the
+built-in ones of `templates/` or files of the user's, checked strictly. Nothing here reads an answer
+(`potstill.rationales.answers`) or sends anything (`potstill.teachers`).
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ from pydantic import Field, ValidationError, model_validator
 
 from potstill.errors import ConfigError, DataError, shorten
 from potstill.files import read_rows
+from potstill.rationales.items import render_item
+from potstill.rationales.ways import parse_way
 from potstill.recipe.table import Table
 from potstill.recipe.teachers import SampleConfig, TeacherConfig
-from potstill.records import ANSWER_TYPES, KINDS, Problem, child_seed
+from potstill.records import ANSWER_TYPES, KINDS, VIEWS, Problem, child_seed
 from potstill.teachers.base import Message, Request
 
 BUILT_IN = Path(__file__).parent / "templates"
@@ -40,7 +43,11 @@ class Section(Table):
     """System message, unless `sample.system` gives one."""
     rationale: bool = True
     """Whether demonstrations show their reasoning."""
+    shows: Literal["question", "item"] = "question"
+    """How a problem is shown: as its question, or field by field (`potstill.rationales.items`)."""
     question_prefix: str = "Q: "
+    told: str = ""
+    """After the question, in a section for authors who are told the answer; holds {answer}."""
     answer_prefix: str = "\nA:"
     rationale_prefix: str = " "
     marker: str = " So the answer is: "
@@ -64,7 +71,7 @@ class Section(Table):
     def _known_placeholders(self) -> Section:
         _require_placeholders(self.instruction, self.system or "")
         _require_placeholders(self.correction, known=("gold",))
-        _require_placeholders(self.gold, known=("answer",))
+        _require_placeholders(self.gold, self.told, known=("answer",))
         _require_forms(self.answer_forms)
         if self.correction and self.demonstration_form == "turns":
             message = "a section with a correction shows its demonstrations as text; use demonstration_form: text"
@@ -83,22 +90,40 @@ class Template(Table):
     cot: Section | None = None
     pot: Section | None = None
     answer: Section | None = None
+    positive: Section | None = None
+    """Chains of thought that say why the answer holds."""
+    positive_given: Section | None = None
+    """The same, where the author is told the answer."""
+    negative: Section | None = None
+    """Chains of thought that rule out every other answer."""
+    negative_given: Section | None = None
     name: str = Field(default="template", exclude=True)
     """Where it was read from."""
 
     @model_validator(mode="after")
     def _is_usable(self) -> Template:
         _require_forms(self.answer_forms)
-        sections = [section for section in (self.cot, self.pot, self.answer) if section is not None]
+        sections = self.sections
         if not sections:
-            message = f"no section found; give at least one of {', '.join(KINDS)}"
+            message = f"no section found; give at least one of {', '.join((*KINDS, *VIEWS))}"
             raise ValueError(message)
-        for section in sections:
+        for name, section in sections.items():
+            if name.endswith("_given") != ("{answer}" in section.told):
+                where = "must hold {answer}" if name.endswith("_given") else "is for sections of a told answer alone"
+                message = f"{name}.told: got {section.told!r}; it {where}"
+                raise ValueError(message)
             missing = [kind for kind in ANSWER_TYPES if kind not in {**self.answer_forms, **section.answer_forms}]
             if missing and "{form}" in section.instruction + (section.system or ""):
                 message = f"a text uses {{form}}, but answer_forms lacks '{missing[0]}'"
                 raise ValueError(message)
         return self
+
+    @property
+    def sections(self) -> dict[str, Section]:
+        """The sections that there are, by name."""
+        names = (*KINDS, *(f"{view}{end}" for view in VIEWS for end in ("", "_given")))
+        found = {name: getattr(self, name) for name in names}
+        return {name: section for name, section in found.items() if section is not None}
 
     def correcting(self, kind: str) -> Section:
         """Return the section of a kind if it can show a wrong attempt, or raise `ConfigError`."""
@@ -111,12 +136,16 @@ class Template(Table):
         return section
 
     def section(self, kind: str) -> Section:
-        """Return the section of a kind, or raise `ConfigError`."""
-        found = {"cot": self.cot, "pot": self.pot, "answer": self.answer}
-        section = found.get(kind)
+        """Return the section of a way (a kind, or a kind and its view), or raise `ConfigError`."""
+        way = parse_way(kind)
+        name = f"{way.view}_given" if way.view and way.is_given else way.view or kind
+        section = self.sections.get(name)
         if section is None:
-            present = ", ".join(name for name, value in found.items() if value is not None)
-            message = f"template {self.name}: no section '{kind}' (it has {present}); add one, or change sample.kinds"
+            key = "views" if way.view else "kinds"
+            message = (
+                f"template {self.name}: no section '{name}' (it has {', '.join(self.sections)}); add one, or change "
+                f"sample.{key}"
+            )
             raise ConfigError(message)
         return section
 
@@ -201,10 +230,7 @@ def render_question(problem: Problem | Demonstration) -> str:
 
     Source: Li et al. 2023, arXiv:2306.14050, released code (CommonsenseQA's form).
     """
-    if not problem.options:
-        return problem.question
-    choices = (f"({chr(97 + i)}) {option}" for i, option in enumerate(_unlettered(problem.options)))
-    return "\n".join((problem.question, "Answer Choices:", *choices))
+    return "\n".join((problem.question, *_choices(problem.options)))
 
 
 def build_request(
@@ -299,8 +325,10 @@ def _text(
     parts = [f"{instruction.rstrip()}\n\n"] if instruction else []
     for d in shown:
         wrong = None if attempt is None else Attempt(d.attempt, "", attempt.answer and d.answer)
-        parts.append(_asked(section, render_question(d), wrong) + _target(kind, section, d) + section.suffix)
-    return "".join([*parts, _asked(section, render_question(problem), attempt)])
+        parts.append(
+            _asked(section, _shown(section, d), wrong, told=d.answer) + _target(kind, section, d) + section.suffix
+        )
+    return "".join([*parts, _asked(section, _shown(section, problem), attempt, told=_told(section, problem))])
 
 
 def _chat(
@@ -319,8 +347,34 @@ def _chat(
     return (*messages, {"role": "user", "content": section.question_prefix + render_question(problem)})
 
 
-def _asked(section: Section, question: str, attempt: Attempt | None = None) -> str:
-    asked = f"{section.question_prefix}{question}{section.answer_prefix}"
+def _shown(section: Section, problem: Problem | Demonstration) -> str:
+    """Return a problem as the section shows it."""
+    if section.shows == "question":
+        return render_question(problem)
+    fields = problem.fields if isinstance(problem, Problem) else {}
+    return render_item(fields, render_question(problem), _choices(problem.options))
+
+
+def _choices(options: Sequence[str]) -> list[str]:
+    """Return the lines that show options by letter; none where there are none."""
+    lettered = [f"({chr(97 + i)}) {option}" for i, option in enumerate(_unlettered(options))]
+    return ["Answer Choices:", *lettered] if lettered else []
+
+
+def _told(section: Section, problem: Problem) -> str:
+    """Return the gold answer where the section tells it."""
+    if not section.told:
+        return ""
+    if problem.answer is None:
+        message = f"problem {problem.id}: has no answer, and the prompt tells it; set sample.view_labels: free"
+        raise ConfigError(message)
+    is_letter = problem.answer_type == "choice" and len(problem.answer.strip()) == 1
+    return f"({problem.answer.strip().lower()})" if is_letter else problem.answer
+
+
+def _asked(section: Section, question: str, attempt: Attempt | None = None, *, told: str = "") -> str:
+    label = section.told.replace("{answer}", told)
+    asked = f"{section.question_prefix}{question}{label}{section.answer_prefix}"
     if attempt is None:
         return asked
     gold = "" if attempt.answer is None else section.gold.replace("{answer}", attempt.answer)

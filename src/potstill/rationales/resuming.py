@@ -19,11 +19,12 @@ from typing import IO
 
 from potstill.errors import ConfigError, DataError, shorten
 from potstill.files import drop_torn_line, writing
+from potstill.rationales.ways import place_of
 from potstill.records import Rationale, rationale_from
 from potstill.teachers.base import FAILURES
 
 Key = tuple[str, str, int]
-"""(problem id, kind, index)."""
+"""(problem id, way, index); see `ways`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,7 @@ def _place(
     found: Found,
 ) -> str:
     """Say where a line belongs, keep, drop or aside, and count it where it is kept and wanted."""
-    key = (rationale.problem_id, rationale.kind, rationale.index)
+    key = place_of(rationale)
     if not wanted(key):
         return "keep"
     retried = FAILURES if retry_failed else ("error",)

@@ -27,6 +27,7 @@ from potstill.rationales.asking import Addressed, Asking, Job, Slot, Tally, aski
 from potstill.rationales.progress import Progress
 from potstill.rationales.prompts import Attempts
 from potstill.rationales.resuming import Found, Key, Today, keep_current, locked
+from potstill.rationales.ways import parse_way
 from potstill.recipe.teachers import BudgetConfig, SampleConfig, TeacherConfig
 from potstill.records import Problem, Rationale, rationale_from, unique_ids
 from potstill.streams import Stream, map_concurrent, merged
@@ -172,7 +173,7 @@ def _require_recorded(asking: Asking, problems: Sequence[Problem]) -> None:
     """Raise `DataError` if recorded rationales answer none of the problems that they are to answer."""
     if asking.total(problems) == 0 and replace(asking, recorded=None).total(problems) > 0:
         message = (
-            f"replay {asking.teacher_config.replay}: holds no {' or '.join(asking.config.kinds)} rationale for any of "
+            f"replay {asking.teacher_config.replay}: holds no {' or '.join(asking.config.ways)} rationale for any of "
             "the problems; their ids must be the problem_id of the recorded rows"
         )
         raise DataError(message)
@@ -197,7 +198,10 @@ async def _ask(job: Job, teacher: Teacher, asking: Asking) -> list[Rationale]:
 
 def _rationale(job: Job, slot: Slot, completion: Completion, author: str, cap: int | None, asking: Asking) -> Rationale:
     """Return a completion as a rationale that says which sample of whom it is, and what it corrects."""
-    meta = dict(completion.meta)
+    meta, way = dict(completion.meta), parse_way(job.kind)
+    recorded_view = meta.pop("view", None)
+    if way.is_given:
+        meta["rationalised"] = True
     if completion.finish == "length":  # what the text was cut at: under another cap it would be another text
         meta["max_tokens"] = cap
     if asking.share is not None:
@@ -206,7 +210,8 @@ def _rationale(job: Job, slot: Slot, completion: Completion, author: str, cap: i
         meta["corrects"] = attempt.path_id
     row = {
         "problem_id": job.problem.id,
-        "kind": job.kind,
+        "kind": way.kind,
+        "view": way.view or recorded_view,
         "text": completion.text,
         "reasoning_content": completion.reasoning_content,
         "author": completion.author or author,
@@ -286,7 +291,8 @@ async def sample_to_file(
 
 def _point_out_bare(asking: Asking, endpoint: str | None, stage: str) -> None:
     """Say that a template which shows its form by demonstrations alone has none."""
-    lacks_form = asking.template.needs_demonstrations and not asking.demonstrations
+    uses_template = any(parse_way(way).view is None for way in asking.config.ways)
+    lacks_form = uses_template and asking.template.needs_demonstrations and not asking.demonstrations
     if lacks_form and endpoint is None and asking.teacher_config.replay is None:
         name = asking.config.template
         say(stage, f"template {name!r} shows its form by demonstrations; sample.demonstrations is not set")
@@ -341,7 +347,7 @@ def _today(
 ) -> tuple[Callable[[Key], bool], Callable[[Key], Today]]:
     """Return whether a row is wanted, and the lookup of the request that would be sent for it."""
     by_id = {problem.id: problem for problem in problems}
-    kinds: tuple[str, ...] = asked[0][0].config.kinds
+    ways = asked[0][0].config.ways
 
     @cache
     def slots(problem_id: str, kind: str) -> dict[int, tuple[int, int]]:
@@ -360,7 +366,7 @@ def _today(
         return found.key(name or endpoint_id(asking.teacher_config)), found.cap
 
     def wanted(key: Key) -> bool:
-        return key[0] in by_id and key[1] in kinds and key[2] in slots(key[0], key[1])
+        return key[0] in by_id and key[1] in ways and key[2] in slots(key[0], key[1])
 
     def today(key: Key) -> Today:
         number, draw = slots(key[0], key[1])[key[2]]

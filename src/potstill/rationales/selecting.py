@@ -34,6 +34,7 @@ from potstill.errors import DataError
 from potstill.rationales.duplicates import equations
 from potstill.rationales.embedding import embed
 from potstill.rationales.families import mask
+from potstill.rationales.ways import way_name
 from potstill.recipe.rationales import SelectConfig
 from potstill.records import Rationale, child_seed
 
@@ -56,7 +57,7 @@ def select(rationales: Iterable[Rationale], config: SelectConfig, *, seed: int =
     """
     groups: dict[tuple[str, str], dict[str, Rationale]] = defaultdict(dict)
     for rationale in rationales:
-        groups[rationale.problem_id, rationale.kind][rationale.id] = rationale
+        groups[rationale.problem_id, way_name(rationale.kind, rationale.view)][rationale.id] = rationale
     drawn = {key: sorted(groups[key].values(), key=lambda r: drawn_order(r, seed)) for key in sorted(groups)}
     if config.by == "likelihood":
         require_logprobs([r for members in drawn.values() for r in members])

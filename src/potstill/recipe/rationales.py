@@ -57,6 +57,8 @@ class FilterConfig(Table):
     with their kind's most frequent answer; agreement, the same where chains of thought and programs agree in it."""
     max_tokens: int | None = Field(default=None, ge=1)
     """Drop longer rationales, counted in white-space separated words."""
+    min_tokens: int | None = Field(default=None, ge=1)
+    """Drop shorter ones, counted so."""
     allow_truncated: bool = False
     """Whether texts that ended at `max_tokens` are kept."""
     dedup: Literal["none", "exact", "near"] | dict[Kind, Literal["none", "exact", "near", "equations", "renamed"]] = (

@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from potstill.rationales.ways import ways_of
 from potstill.recipe.environment import interpolated, is_credential
 from potstill.recipe.table import Table
-from potstill.records import Kind
+from potstill.records import Kind, View
 
 
 class PriceConfig(Table):
@@ -179,6 +180,14 @@ class SampleConfig(Table):
     n_most: int | None = Field(default=None, ge=1)
     """With `budget_by`: samples of one problem at most; `None`: 4 n."""
     kinds: tuple[Kind, ...] = ("cot",)
+    views: tuple[View, ...] = ()
+    """Ask for chains of thought once for each view, n of each: positive, why the answer holds; negative, what rules out
+    every other one. Empty: as their template says."""
+    view_labels: Literal["free", "given", "free_then_given"] = "free_then_given"
+    """Whether the author of a view is told the gold answer: never; always; or only where too few of the n that were
+    written without it are right, and then so often as those were wrong. Who was told is marked `rationalised`."""
+    view_template: str = "views"
+    """Of the views, which take no demonstrations: as `template`."""
     splits: tuple[str, ...] = ("train",)
     system: str | None = None
     """A system message, sent first."""
@@ -193,6 +202,37 @@ class SampleConfig(Table):
     max_failed_frac: float = Field(default=0.05, ge=0, le=1)
     retry_failed: bool = False
     """Ask again also for rows on record as refused or empty, not only for those that ended in an error."""
+
+    @model_validator(mode="after")
+    def _views_are_of_thoughts(self) -> SampleConfig:
+        if self.views and "cot" not in self.kinds:
+            message = f"views: only chains of thought have views, and kinds is {list(self.kinds)}; add cot to the kinds"
+            raise ValueError(message)
+        if len(set(self.views)) < len(self.views):
+            message = f"views: got {list(self.views)}; name each view once"
+            raise ValueError(message)
+        if self.views and self.budget_by != "none" and self.view_labels == "free_then_given":
+            message = (
+                f"budget_by: {self.budget_by} plans further samples by pass rate, and view_labels: free_then_given by "
+                "the answer; use one of the two (view_labels: free, or budget_by: none)"
+            )
+            raise ValueError(message)
+        return self
+
+    @property
+    def ways(self) -> tuple[str, ...]:
+        """What is asked for of each problem, n of each: the kinds, chains of thought once for each view."""
+        return ways_of(self.kinds, self.views, is_given=self.view_labels == "given")
+
+    @property
+    def unaided(self) -> SampleConfig:
+        """The same without a word about the answer."""
+        return self.model_copy(update={"view_labels": "free"})
+
+    @property
+    def told(self) -> SampleConfig:
+        """Of the views alone, by an author who is told the answer."""
+        return self.model_copy(update={"kinds": ("cot",), "view_labels": "given"})
 
 
 class BudgetConfig(Table):

@@ -44,9 +44,11 @@ class ReplayTeacher:
         authors: set[str] = set()
         for where, row in (pair for one in paths for pair in read_rows(one)):
             problem_id, kind, completion = read_recorded(row, where)
+            view = completion.meta.get("view")
             authors.add(completion.author or "")
             if not author or completion.author == author:
-                self._recorded.setdefault((problem_id, kind), []).append(completion)
+                for way in (kind, *([f"{kind}/{view}"] if view else [])):
+                    self._recorded.setdefault((problem_id, way), []).append(completion)
                 self._by_problem.setdefault(problem_id, []).append(completion)
         self._require_any(author, authors)
 
@@ -71,7 +73,7 @@ class ReplayTeacher:
     def _of(self, problem_id: str, kind: str | None) -> list[Completion]:
         if kind is None:
             return self._by_problem.get(problem_id, [])
-        return self._recorded.get((problem_id, kind), [])
+        return self._recorded.get((problem_id, kind.removesuffix("/given")), [])
 
     def _one(self, recorded: Sequence[Completion], index: int) -> Completion:
         self.meter.completions += 1
