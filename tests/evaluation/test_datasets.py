@@ -245,3 +245,14 @@ def test_the_miniatures_contrast_items_point_at_test_problems():
     assert len(parents) == 10
     assert related(found["train"], [p for name in ("dev", "test", "ood", "contrast") for p in found[name]]) == {}
     assert load_splits(ProblemsConfig(splits=splits), seed=4)["train"][0].question != found["train"][0].question
+
+
+def test_the_labels_worlds_contrast_items_point_at_test_problems():
+    """As in the first world; no problem of one split repeats one of another."""
+    named = {"train": 20, "extra": 20, "test": 10, "ood": 20, "contrast": 20}
+    options = {"world": "labels"}
+    splits = {n: SourceConfig(source="miniature", split=n, limit=size, options=options) for n, size in named.items()}
+    found = load_splits(ProblemsConfig(splits=splits), seed=3)
+    assert {p.parent_id for p in found["contrast"]} == {p.id for p in found["test"]}
+    assert {p.answer_type for split in found.values() for p in split} == {"label"}
+    assert related(found["train"], [p for name in ("test", "ood", "contrast") for p in found[name]]) == {}

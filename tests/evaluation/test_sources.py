@@ -118,3 +118,11 @@ def test_a_name_is_loaded_by_datasets_with_its_options(tmp_path):
     [row] = rows_of(source="json", split="train", options={"data_files": path})
     assert (row["question"], row["split"]) == ("a?", "train")
     assert json.loads(json.dumps(row))["when"].startswith("2020-01-02")
+
+
+def test_the_labels_world_is_asked_for_by_name():
+    """It has splits of its own, `extra` among them, and fields; an unknown world is refused."""
+    rows = rows_of(source="miniature", split="extra", limit=5, seed=1, options={"world": "labels"})
+    assert [set(row["fields"]) for row in rows] == [{"diary", "note"}] * 5
+    with pytest.raises(DataError, match=r"world 'moon' in problems\.options; expected one of ring, labels"):
+        rows_of(source="miniature", options={"world": "moon"})

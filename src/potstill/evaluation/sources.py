@@ -9,6 +9,7 @@ from __future__ import annotations
 import glob
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from potstill.errors import DataError, boundary, require_extra, shorten
@@ -20,6 +21,7 @@ Row = tuple[str, dict[str, Any]]
 """(`file:line`, row); a row that came from a named split holds it under `split`."""
 MINIATURE = "miniature"
 MINIATURE_SIZES = {"train": 400, "dev": 100, "test": 300, "ood": 100, "contrast": 200}
+LABELS_SIZES = {"train": 120, "extra": 120, "dev": 100, "test": 300, "ood": 300, "contrast": 400}
 INSTRUCTIONS = ("instructions", "instructions_test")
 INSTRUCTION_SIZE = 40
 _SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
@@ -143,28 +145,39 @@ def _wanted(found: list[str], split: str | None, name: str) -> list[str]:
 
 
 def _read_miniature(config: SourceConfig) -> Iterator[Row]:
-    """Yield the miniature's problems: `limit` of a split, or all five splits in the sizes given by `options`."""
-    from potstill.miniature.world import SPLITS, draw_contrast, draw_problems
-
+    """Yield the problems of one of the miniature's worlds: `limit` of a split, or all in the sizes of `options`."""
     if config.split in INSTRUCTIONS:
         yield from _read_instructions(config)
         return
-    sizes = {**MINIATURE_SIZES, **config.options}
-    if set(sizes) - set(MINIATURE_SIZES) or config.split not in (None, *MINIATURE_SIZES):
-        found = config.split if config.split not in (None, *MINIATURE_SIZES) else ", ".join(sizes)
-        message = f"{MINIATURE}: got {found}; splits, and sizes in problems.options, are {', '.join(MINIATURE_SIZES)}"
+    world, known = _world(config)
+    sizes = {**known, **{name: size for name, size in config.options.items() if name != "world"}}
+    if set(sizes) - set(known) or config.split not in (None, *known):
+        found = config.split if config.split not in (None, *known) else ", ".join(sizes)
+        message = f"{MINIATURE}: got {found}; splits, and sizes in problems.options, are {', '.join(known)}"
         raise DataError(message)
     seed = config.seed or 0
-    for split in [config.split] if config.split else [*SPLITS, "contrast"]:
+    for split in [config.split] if config.split else known:
         size = config.limit if config.split and config.limit else sizes[split]
-        if split in SPLITS:
-            rows = draw_problems(split, size, seed)
+        if split != "contrast":
+            rows = world.draw_problems(split, size, seed)
         else:
-            rows = draw_contrast(-(-size // 2), seed, per_parent=2)[:size]
-            parents = draw_problems("test", -(-size // 2), seed)
+            rows = world.draw_contrast(-(-size // 2), seed)[:size]
+            parents = world.draw_problems("test", -(-size // 2), seed)
             rows = [{**row, "parent_id": problem_from(parents[row["parent_index"]]).id} for row in rows]
         for number, row in enumerate(rows, start=1):
             yield f"{MINIATURE}[{split}:{number}]", _own_family(row, row["question"])
+
+
+def _world(config: SourceConfig) -> tuple[ModuleType, dict[str, int]]:
+    """Return what draws the problems, and the splits that there are with their usual sizes."""
+    from potstill.miniature import labels, world
+
+    worlds = {"ring": (world, MINIATURE_SIZES), "labels": (labels, LABELS_SIZES)}
+    name = config.options.get("world", "ring")
+    if name not in worlds:
+        message = f"{MINIATURE}: world {name!r} in problems.options; expected one of {', '.join(worlds)}"
+        raise DataError(message)
+    return worlds[name]
 
 
 def _read_instructions(config: SourceConfig) -> Iterator[Row]:

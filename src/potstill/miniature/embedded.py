@@ -60,7 +60,8 @@ def world_hash() -> str:
     folder = Path(__file__).parent
     digest = hashlib.sha256()
     instructions = ("instruction_grammar.py", "instructions.py", "instruction_teacher.py")
-    for name in ("world.py", "teacher.py", "programs.py", "answering.py", *instructions):
+    labels = ("labels.py", "labels_edits.py", "labels_teacher.py")
+    for name in ("world.py", "teacher.py", "programs.py", "answering.py", *instructions, *labels):
         digest.update((folder / name).read_bytes())
     return digest.hexdigest()[:16]
 
