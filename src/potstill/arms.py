@@ -20,6 +20,7 @@ from typing import Any
 from potstill.errors import DataError, PotstillError
 from potstill.messages import is_quiet, say, set_quiet
 from potstill.recipe.reading import load_recipe
+from potstill.rationales.ways import place_of
 from potstill.recipe.students import InferConfig
 from potstill.recipe.whole import Recipe
 from potstill.records import Example, Problem, Rationale, child_seed, content_id
@@ -71,6 +72,7 @@ def _arm(recipe: Recipe, name: str, seed: int, marks: Mapping[str, str]) -> Arm:
     difficulty = [by] if (by := noted(own.train.curriculum)) else []
     made_of = [own.filter.model_dump(mode="json"), own.mix.model_dump(mode="json"), seed, *difficulty]
     made_of += [marks["review"]] if own.filter.is_reviewed and "review" in marks else []
+    made_of += ["contrast"] if own.train.pair_margin is not None else []
     pool = "filter" if own.mix.rounds is None else f"pool/{min(own.mix.rounds, len(recipe.rounds))}"
     examples = content_id(marks[pool], *made_of)
     if not is_trained:
@@ -147,7 +149,7 @@ def examples_of(
 ) -> tuple[list[Example], dict[str, int]]:
     """Return what a student is trained on by a recipe as its arm sees it, and the counts of it."""
     from potstill.rationales.filtering import keep
-    from potstill.students.mixing import kind_counts, mix
+    from potstill.students.mixing import kind_counts, mix, role_counts
 
     last = own.mix.rounds
     rationales = [r for r in rationales if last is None or r.meta.get("round", 0) <= last]
@@ -155,10 +157,10 @@ def examples_of(
     train = [p for p in problems if p.split in own.sample.splits and p.id not in tainted]
     examples = mix(
         kept, own.mix, problems=train, filter=None, candidates=rationales, seed=child_seed(own.seed, "mix", seed),
-        difficulty=noted(own.train.curriculum),
+        difficulty=noted(own.train.curriculum), contrast=own.train.pair_margin is not None,
     )  # fmt: skip
     counts = {"kept": len(kept), "examples": len(examples), "problems": len({e.group for e in examples})}
-    return examples, {**counts, **kind_counts(examples)}
+    return examples, {**counts, **kind_counts(examples), **role_counts(examples, rationales)}
 
 
 def train_arm(folder: str, name: str, seed: int, job: str) -> dict[str, Any]:
@@ -209,7 +211,7 @@ def infer_arm(
     asked = config or own.infer
     run = Run(folder)
     predictions = f"predictions/{job}.jsonl"
-    done = {(r.problem_id, r.kind, r.index) for r in run.read(predictions, Rationale)}
+    done = {place_of(r) for r in run.read(predictions, Rationale)}
     began, batch, count = time.process_time(), list[Rationale](), len(done)
     with run.appender(predictions) as appender:
         seed = child_seed(own.seed, "infer", seed)

@@ -10,7 +10,15 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from potstill.messages import say
 from potstill.recipe.rationales import SelectConfig
 from potstill.recipe.table import Table
-from potstill.records import Kind
+from potstill.records import Kind, View
+
+LABEL_FIRST = " So the answer is: {answer}. {rationale}"
+Role = Literal["original", "counterfactual", "invariant", "extra"]
+"""What a training problem is: given, an edit with another label, an edit with the same, or of the split `extra`."""
+
+
+N_FIRST = 4
+"""Samples of every problem by whose verdicts `mix.budget_by` shares out the rest: as `sample.n_first`."""
 
 
 class MixConfig(Table):
@@ -27,18 +35,32 @@ class MixConfig(Table):
     """Use this fraction of the training problems, drawn by seed; a smaller one's are among a larger one's."""
     select: SelectConfig | None = None
     """Choose among the kept rationales of each problem and kind, after filtering, by a rule; `None`: all are used."""
+    augmented: tuple[Way, ...] | None = None
+    """Of the problems that `augment` made, learn from those made so; empty: from none; `None`: from all."""
+    roles: tuple[Role, ...] | None = None
+    """Learn from the problems of these roles; `None`: of all."""
+    counterfactuals: Literal["rationale", "answer", "shuffled"] = "rationale"
+    """What is learnt of edits with another label: their rationales; the label alone; or, as a negative control, what
+    was written for another one that has another label."""
+    counterfactual_ratio: float | None = Field(default=None, gt=0)
+    """Edits with another label for each original at most, drawn by seed; `None`: all."""
+    views: tuple[View, ...] | None = None
+    """Learn from chains of thought of these views, and of none; `None`: from all that there are."""
     format: Literal["plain", "chat"] = "plain"
     prompt: str = "Q: {question}\nA:"
-    prompts: dict[Kind, str] = {}
-    """Kind -> a prompt of its own, instead of `prompt`."""
-    prefixes: dict[Kind, str] = {}
-    """Kind -> what its targets begin with, learnt and, at inference, forced; e.g. {pot: " Program:\\n"}."""
+    prompts: dict[Kind | View, str] = {}
+    """Kind or view -> a prompt of its own, instead of `prompt`; a view's goes before its kind's."""
+    prefixes: dict[Kind | View, str] = {}
+    """Kind or view -> what its targets begin with, learnt and, at inference, forced; e.g. {pot: " Program:\\n"}. A
+    view's is its view token."""
     balance: Literal["none", "cap"] = "none"
     """cap: as many examples of one kind as of the other, of every problem that has both."""
     target: str = " {rationale} So the answer is: {answer}"
     answer_target: str = " So the answer is: {answer}"
     max_per_problem: int | None = Field(default=None, ge=1)
     reasoning: Literal["drop", "think"] = "drop"
+    order: Literal["cot_first", "label_first"] = "cot_first"
+    """label_first: the answer, then why; sets `target` where it is not given."""
     """What a reasoning model thought first: left out, or learnt as `<think>` block before its text, both verbatim."""
 
     @model_validator(mode="before")
@@ -59,6 +81,23 @@ class StudentConfig(Table):
     dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
     lora: dict[str, Any] | None = None
     """Arguments of peft's LoraConfig, by their own names; `None`: full fine-tuning."""
+    @model_validator(mode="before")
+    @classmethod
+    def _label_first(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping) or "order" not in data:
+            return data
+        forms = {"cot_first": cls.model_fields["target"].default, "label_first": LABEL_FIRST}
+        is_ours = data.get("target") in (None, *forms.values())
+        return {**data, "target": forms[data["order"]]} if is_ours and data["order"] in forms else data
+
+    @model_validator(mode="after")
+    def _target_has_the_order(self) -> MixConfig:
+        answer, rationale = self.target.find("{answer}"), self.target.find("{rationale}")
+        if min(answer, rationale) >= 0 and (answer < rationale) != (self.order == "label_first"):
+            message = f"target: got {self.target!r} with order: {self.order}; put its parts in that order"
+            raise ValueError(message)
+        return self
+
     quantization: Literal["4bit"] | None = None
     """4bit: QLoRA, the frozen weights in NF4 with double quantization, adapters (`lora`) on top; needs bitsandbytes."""
     trust_remote_code: bool = False
@@ -98,6 +137,14 @@ class TrainConfig(BaseModel):
     """one_per_problem: each visit of a problem draws from its kept rationales at random, so every
     problem weighs the same (SCoTD); all: every example once per epoch."""
     problems_per_step: int = Field(default=8, ge=1)
+class PairMarginConfig(Table):
+    """`train.pair_margin`: added to the loss, max(0, margin - [log p(y|x) - log p(y'|x)]) for both halves of a pair."""
+
+    weight: float = Field(default=0.1, gt=0)
+    margin: float = Field(default=1.0, gt=0)
+    """In nats."""
+
+
     """Problems in one forward pass."""
     rationales_per_problem: int = Field(default=6, ge=1)
     """Rationales of each problem, of each kind that it has, in one forward pass."""
@@ -112,6 +159,10 @@ class TrainConfig(BaseModel):
     """Order or pacing of the problems; `None`: at random."""
     patience: int | None = Field(default=None, ge=1)
     """Stop after this many evaluations on the dev split without a better accuracy; `None`: run to `max_steps`."""
+    pairs_together: bool = False
+    """Put a problem and its counterfactuals into the same step."""
+    pair_margin: PairMarginConfig | None = None
+    """Also learn to prefer a problem's label to those of its counterfactuals, right after the prompt; `None`: not."""
     dev_problems: int | None = Field(default=None, ge=1)
     """Problems of the dev split used to choose the checkpoint; `None`: all."""
 
@@ -134,6 +185,9 @@ class InferConfig(Table):
     temperature: float = Field(default=0.7, ge=0)
     """For more than one path (SCoTD: 0.7)."""
     top_p: float = Field(default=1.0, gt=0, le=1)
+        if self.curriculum is not None and self.pairs_together:
+            message = "curriculum orders the problems, and pairs_together puts pairs into one step; use one of the two"
+            raise ValueError(message)
     max_new_tokens: int = Field(default=256, ge=1)
     batch_tokens: int = Field(default=16384, ge=1)
     """Tokens of cache in one batch."""
@@ -142,6 +196,10 @@ class InferConfig(Table):
 
     @model_validator(mode="before")
     @classmethod
+    views: tuple[View, ...] = ()
+    """The views in which chains of thought are written, `paths` of each. With both, `views` is a path of its own: their
+    common answer, else that of the higher mean log-probability. Empty: the positive one, where `mix` tells them apart.
+    """
     def _splits_are_those_evaluated(cls, data: Any) -> Any:
         """Take a recipe of the time when the splits stood here too, and had no effect."""
         if not isinstance(data, Mapping) or "splits" not in data:

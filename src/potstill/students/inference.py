@@ -21,13 +21,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from potstill.errors import ConfigError, require_extra
+from potstill.rationales.ways import way_name
 from potstill.recipe.students import InferConfig, MixConfig
 from potstill.recipe.teachers import TeacherConfig
 from potstill.records import Problem, Rationale, child_seed, content_id, rationale_from
 from potstill.streams import Stream, map_concurrent
 from potstill.students.cards import read_record
 from potstill.students.loading import resolve_source
-from potstill.students.rendering import prefix_of, render_prompt
+from potstill.students.rendering import prefix_of, render_prompt, views_asked
 
 if TYPE_CHECKING:
     from potstill.students.decoding import Path as Continuation
@@ -50,6 +51,14 @@ class Ask:
     """0 is the greedy path."""
     prefix: str = ""
     """What the student is made to begin with, so that it writes this kind; not part of the path's text."""
+    view: str | None = None
+    is_rival: bool = False
+    """Whether another view of the same problem is asked for, so that their answers' probabilities are compared."""
+
+    @property
+    def way(self) -> str:
+        """The kind and its view."""
+        return way_name(self.kind, self.view)
 
 
 def infer(
@@ -75,7 +84,7 @@ def infer(
         mix: How prompts are rendered, as in training (default: what the student's folder says it was trained with).
         author: Whom the rationales name (default: the folder's name, the endpoint's model).
         seed: Of sampled paths; each (problem, kind, index) draws from its own stream.
-        done: (problem id, kind, index) of paths that exist already.
+        done: (problem id, way, index) of paths that exist already; a way is a kind, and its view where it has one.
         stop: Texts at which a path ends, beside the stop token; cut off the path.
         threads: CPU threads of torch (default: as they are set).
         device: Where a local student runs (default: a GPU if there is one).
@@ -117,9 +126,12 @@ def plan_asks(problems: Iterable[Problem], config: InferConfig, mix: MixConfig, 
     for problem in problems:
         for kind, count in config.paths.items():
             wanted = [0] if count == 1 else [*([0] if config.greedy else []), *range(1, count + 1)]
-            indices = tuple(index for index in wanted if (problem.id, kind, index) not in done)
-            if indices:
-                yield Ask(problem, kind, render_prompt(problem, mix, kind), indices, prefix_of(kind, mix))
+            views = views_asked(config, mix, kind)
+            for view in views:
+                indices = tuple(i for i in wanted if (problem.id, way_name(kind, view), i) not in done)
+                if indices:
+                    prompt, prefix = render_prompt(problem, mix, kind, view), prefix_of(kind, mix, view)
+                    yield Ask(problem, kind, prompt, indices, prefix, view, is_rival=len(views) > 1)
 
 
 def mix_of(student: str | Path | TeacherConfig) -> MixConfig:
@@ -211,7 +223,7 @@ def open_for_asking(student: str, threads: int | None = None, device: str | None
 
 
 def _path_seed(ask: Ask, index: int, seed: int) -> int | None:
-    return None if index == 0 else child_seed("path", seed, ask.problem.id, ask.kind, index)
+    return None if index == 0 else child_seed("path", seed, ask.problem.id, ask.way, index)
 
 
 def settings_of(loaded: Loaded, config: InferConfig, stop: tuple[str, ...], is_stopped: Callable[[], bool]) -> Any:
@@ -253,7 +265,8 @@ def _rationale(
     meta: dict[str, Any] = {"path": "greedy" if index == 0 else "sampled"}
     if route is not None and index == 0:
         meta |= {key: value for key, value in route.items() if value is not None}
-    row = {"problem_id": ask.problem.id, "kind": ask.kind, "author": author, "index": index, "request": request}
+    row = {"problem_id": ask.problem.id, "kind": ask.kind, "view": ask.view, "author": author, "index": index}
+    row["request"] = request
     return replace(rationale_from({**row, **values, "meta": meta}), problem=ask.problem)
 
 
@@ -330,7 +343,7 @@ class Endpoint:
             top_p=self.config.top_p if temperature > 0 else None,
             max_tokens=self.config.max_new_tokens,
             stop=(*self.address.stop, *self.stop),
-            seed=None if temperature == 0 else child_seed("endpoint", self.seed, ask.problem.id, ask.kind),
+            seed=None if temperature == 0 else child_seed("endpoint", self.seed, ask.problem.id, ask.way),
             logprobs=self.address.logprobs,
             problem_id=ask.problem.id,
             kind=ask.kind,

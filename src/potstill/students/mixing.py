@@ -12,6 +12,9 @@ those who encode it:
   `mix.prompt` is given, a chat prompt is the question alone.
 * `group`: the problem's id. Examples of one group and task share their prompt letter for letter.
 * `weight`: 1 for every example; loaders and loss weigh, mixing does not.
+* `meta["pair"]`: of an edited problem, the original's id: the two are a pair. `meta["view"]`: a chain of thought's.
+  `meta["contrast"]`, where a pair margin is learnt: label-only targets, the right one first, then those of the other
+  labels in the pair. `meta["donor"]`: whose target it is, where labels are shuffled.
 
 `balance: cap` gives every problem as many examples of one kind as of the other, the smaller number of the two. A
 problem that keeps one kind only stays as it is; `kind_counts` says how many do. Not done here: nothing is truncated to
@@ -30,10 +33,13 @@ from dataclasses import replace
 from typing import Any
 
 from potstill.errors import ConfigError, DataError
+from potstill.rationales.budgeting import pass_counts, second_stage
 from potstill.rationales.filtering import keep, require_kept
+from potstill.rationales.roles import capped, contrasts, donors, pair_of, role_of, with_roles
 from potstill.rationales.selecting import drawn_order, select
+from potstill.rationales.ways import way_name, way_of
 from potstill.recipe.rationales import FilterConfig
-from potstill.recipe.students import MixConfig
+from potstill.recipe.students import N_FIRST, MixConfig
 from potstill.records import Example, Problem, Rationale, child_seed, content_id
 from potstill.students.curriculum import difficulties
 from potstill.students.rendering import (
@@ -56,6 +62,7 @@ def mix(
     candidates: Iterable[Rationale] | None = None,
     seed: int = 0,
     difficulty: str | None = None,
+    contrast: bool = False,
 ) -> list[Example]:
     """Return the training examples of the kept rationales, in an order that does not depend on that of the input.
 
@@ -67,6 +74,7 @@ def mix(
         seed: Orders each problem's samples; the first n of it are a part of the first n + 1.
         difficulty: What a curriculum orders by, noted in each example's meta: `pass_rate`, of the sampled rationales,
             or a field of the problems' meta.
+        contrast: Note the labels of each pair in its examples, for a pair margin.
 
     Raises:
         DataError: Nothing is left to train on, a rationale's problem is unknown, or `mix.select` lacks what it needs.
@@ -81,11 +89,15 @@ def mix(
     rows = list(rationales)
     everything = list(candidates) if candidates is not None else rows
     every = _known_problems(problems, everything)
-    known = _share(every, config.problem_frac, seed)
+    known = with_roles(_share(every, config.problem_frac, seed), config.roles, every)
+    known = {id_: p for id_, p in known.items() if id_ not in capped(known, config.counterfactual_ratio, every, seed)}
+    everything, rows = _of_views(everything, config), _of_views(rows, config)
     if left_out := every.keys() - known.keys():
         everything = [r for r in everything if r.problem_id not in left_out]
         rows = [r for r in rows if r.problem_id not in left_out]
-    chosen = _first_n(everything, config.n, seed)
+    chosen = (
+        _budgeted(everything, config.n, seed) if config.budget_by != "none" else _first_n(everything, config.n, seed)
+    )
     rows = [r for r in rows if r.id in chosen]
     if filter is not None:
         _require_decisions(rows, filter)
@@ -94,14 +106,15 @@ def mix(
             require_kept(rows, drops, "mix")
     if config.select is not None:
         rows = select(rows, config.select, seed=seed)
-    examples: list[Example] = []
-    for kind in config.kinds:
-        if kind == "answer":
-            examples += _answer_examples(known, everything, config)
-        else:
-            examples += _from(rows, kind, known, config, seed)
+    edits = {id_ for id_, problem in known.items() if role_of(problem, every) == "counterfactual"}
+    given = _given(rows, known, edits, config, seed)
+    examples = _of_kinds(rows, everything, known, config, seed, given)
+    if config.counterfactuals == "answer":
+        examples = _bare(examples, known, edits, config)
     if not examples:
         raise DataError(_nothing(config, everything, known))
+    if contrast:
+        examples = _contrasted(examples, known, given, config)
     if difficulty is not None:
         found = difficulties(difficulty, known.values(), everything)
         examples = [_noted(example, found) for example in examples]
@@ -128,6 +141,82 @@ def kind_counts(examples: Iterable[Example]) -> dict[str, int]:
     if len(counts) > 1:
         counts["one_kind_only"] = sum(len(own) < len(counts) for own in kinds.values())
     return dict(counts)
+
+
+def _of_kinds(
+    rows: Sequence[Rationale],
+    everything: Sequence[Rationale],
+    known: Mapping[str, Problem],
+    config: MixConfig,
+    seed: int,
+    given: Mapping[str, str],
+) -> list[Example]:
+    """Return the examples of all kinds, one kind after another."""
+    examples: list[Example] = []
+    for kind in config.kinds:
+        if kind == "answer":
+            examples += _answer_examples(known, everything, config, given)
+        else:
+            examples += _from(rows, kind, known, config, seed, given)
+    return examples
+
+
+def _of_views(rationales: Sequence[Rationale], config: MixConfig) -> list[Rationale]:
+    """Leave out chains of thought of views that are not learnt."""
+    return [r for r in rationales if r.view is None or config.views is None or r.view in config.views]
+
+
+def _given(
+    rows: Sequence[Rationale], known: Mapping[str, Problem], edits: set[str], config: MixConfig, seed: int
+) -> Mapping[str, str]:
+    """Return counterfactual -> the one whose targets it is taught; empty unless they are shuffled."""
+    if config.counterfactuals != "shuffled":
+        return {}
+    written = {r.problem_id for r in rows}
+    has_text = set(config.kinds) != {"answer"}
+    return donors([known[id_] for id_ in sorted(edits) if id_ in written or not has_text], seed)
+
+
+def _bare(
+    examples: Sequence[Example], known: Mapping[str, Problem], edits: set[str], config: MixConfig
+) -> list[Example]:
+    """Put one label-only example in the place of all that a counterfactual has."""
+    kept = [example for example in examples if example.group not in edits]
+    bare = {example.group: known[example.group] for example in examples if example.group in edits}
+    return kept + _answer_examples(bare, [], config, {})
+
+
+def _contrasted(
+    examples: Iterable[Example], known: Mapping[str, Problem], given: Mapping[str, str], config: MixConfig
+) -> list[Example]:
+    """Note label-only targets in the examples of pairs: the label that is taught, then the pair's others."""
+    taught = {id_: replace(problem, answer=known[given.get(id_, id_)].answer) for id_, problem in known.items()}
+    others = contrasts(taught.values())
+    found = []
+    for example in examples:
+        if example.group in others:
+            problem = taught[example.group]
+            answers = [gold_answer(replace(problem, answer=one)) for one in (problem.answer, *others[example.group])]
+            targets = [answer_target(str(answer), config) for answer in answers]
+            example = replace(example, meta={**example.meta, "contrast": targets})
+        found.append(example)
+    return found
+
+
+def role_counts(examples: Sequence[Example], rationales: Iterable[Rationale]) -> dict[str, int]:
+    """Return, of examples with views or pairs, how many of each and what their rationales cost; else nothing.
+
+    `pairs` are edited problems, `teacher_tokens` the completion tokens of every rationale that was written for a
+    problem among the examples, in the views that are learnt: what this arm's rationales were bought for.
+    """
+    views = Counter(f"view_{e.meta['view']}" for e in examples if "view" in e.meta)
+    pairs = {e.group for e in examples if "pair" in e.meta}
+    if not views and not pairs:
+        return {}
+    groups, learnt = {e.group for e in examples}, {e.meta.get("view") for e in examples}
+    bought = [r for r in rationales if r.problem_id in groups and r.view in learnt]
+    tokens = sum(int(r.usage.get("completion_tokens", 0)) for r in bought)
+    return {**dict(sorted(views.items())), "pairs": len(pairs), "teacher_tokens": tokens}
 
 
 def _noted(example: Example, found: Mapping[str, float]) -> Example:
@@ -170,40 +259,69 @@ def _share(known: Mapping[str, Problem], frac: float, seed: int) -> dict[str, Pr
     return {id: problem for id, problem in known.items() if id in taken}
 
 
-def _first_n(rationales: Iterable[Rationale], n: int | None, seed: int) -> set[str]:
-    """Return the ids of the first n samples of each problem and kind, in an order drawn by seed: nested in n."""
+def _budgeted(rationales: Sequence[Rationale], n: int | None, seed: int) -> set[str]:
+    """Return the ids of the samples that two stages by pass rate would have brought, at the budget of n each."""
+    assert n is not None, "the recipe asks for n with budget_by"
+    first = _first_n(rationales, N_FIRST, seed)
+    most = max(Counter((r.problem_id, r.kind) for r in rationales).values(), default=0)
+    counts = second_stage(
+        pass_counts(r for r in rationales if r.id in first), n=n, n_first=N_FIRST, n_most=min(most, 4 * n)
+    )
+    return _first_n(rationales, n, seed, counts)
+
+
+def _first_n(
+    rationales: Iterable[Rationale], n: int | None, seed: int, counts: Mapping[tuple[str, str], int] | None = None
+) -> set[str]:
+    """Return the ids of the first n samples of each problem and kind, in an order drawn by seed: nested in n.
+
+    Args:
+        counts: (problem id, kind) -> how many, instead of n.
+    """
     groups: dict[tuple[str, str], dict[str, Rationale]] = defaultdict(dict)
     for rationale in rationales:
-        groups[rationale.problem_id, rationale.kind][rationale.id] = rationale
+        groups[rationale.problem_id, way_of(rationale)][rationale.id] = rationale
     return {
         rationale.id
-        for members in groups.values()
-        for rationale in sorted(members.values(), key=lambda r: drawn_order(r, seed))[:n]
+        for key, members in groups.items()
+        for rationale in sorted(members.values(), key=lambda r: drawn_order(r, seed))[: (counts or {}).get(key, n)]
     }
 
 
 def _from(
-    rationales: Sequence[Rationale], kind: str, known: Mapping[str, Problem], config: MixConfig, seed: int
-) -> list[Example]:
-    groups: dict[str, dict[str, Rationale]] = defaultdict(dict)
+    rationales: Sequence[Rationale], kind: str, known: Mapping[str, Problem], config: MixConfig, seed: int,
+    given: Mapping[str, str],
+) -> list[Example]:  # fmt: skip
+    """Return the examples of one kind: every problem with its own rationales, or those of the one it is given."""
+    groups: dict[str, dict[str, dict[str, Rationale]]] = defaultdict(lambda: defaultdict(dict))
     for rationale in rationales:
         if rationale.kind == kind:
-            groups[rationale.problem_id][rationale.id] = rationale
+            groups[rationale.problem_id][way_name(kind, rationale.view)][rationale.id] = rationale
     examples = []
     for problem_id in sorted(groups):
-        members = sorted(groups[problem_id].values(), key=lambda r: drawn_order(r, seed))[: config.max_per_problem]
-        problem = known.get(problem_id) or members[0].problem
-        if problem is None:
-            message = (
-                f"mix: rationale {members[0].id} is of problem {problem_id!r}, which is not among the problems given"
-            )
-            raise DataError(message)
-        prompt = render_prompt(problem, config, kind)
-        examples += [_example(problem, prompt, target_for(r, problem, config), kind, config, r) for r in members]
+        ways = groups[given.get(problem_id, problem_id)]
+        for way in sorted(ways):
+            members = sorted(ways[way].values(), key=lambda r: drawn_order(r, seed))[: config.max_per_problem]
+            problem, source = (_required(known, id_, members) for id_ in (problem_id, members[0].problem_id))
+            prompt = render_prompt(problem, config, kind, members[0].view)
+            targets = [target_for(r, source, config) for r in members]
+            examples += [
+                _example(problem, prompt, target, kind, config, r) for r, target in zip(members, targets, strict=True)
+            ]
     return examples
 
 
-def _answer_examples(known: Mapping[str, Problem], rationales: Sequence[Rationale], config: MixConfig) -> list[Example]:
+def _required(known: Mapping[str, Problem], problem_id: str, members: Sequence[Rationale]) -> Problem:
+    problem = known.get(problem_id) or (members[0].problem if members[0].problem_id == problem_id else None)
+    if problem is None:
+        message = f"mix: rationale {members[0].id} is of problem {problem_id!r}, which is not among the problems given"
+        raise DataError(message)
+    return problem
+
+
+def _answer_examples(
+    known: Mapping[str, Problem], rationales: Sequence[Rationale], config: MixConfig, given: Mapping[str, str]
+) -> list[Example]:
     """Return one label-only example per problem, from gold or else from the teacher's most frequent answer."""
     votes: dict[str, Counter[str]] = defaultdict(Counter)  # a tie goes to the answer of the lowest index
     for rationale in sorted(rationales, key=lambda r: (r.index, r.id)):
@@ -214,7 +332,7 @@ def _answer_examples(known: Mapping[str, Problem], rationales: Sequence[Rational
     examples = []
     for problem_id in sorted(known):
         problem = known[problem_id]
-        answer = gold_answer(problem)
+        answer = gold_answer(known[given.get(problem_id, problem_id)])
         if answer is None and votes[problem_id]:
             answer = votes[problem_id].most_common(1)[0][0]
         if answer is not None:
@@ -229,8 +347,15 @@ def _example(
     meta: dict[str, Any] = {"format": "chat"} if config.format == "chat" else {}
     if rationale is not None and config.reasoning == "think" and rationale.reasoning_content:
         meta |= {"reasoning_content": rationale.reasoning_content, "text": rationale.text}
-    if prefix := prefix_of(task, config):
+    view = rationale.view if rationale is not None else None
+    if prefix := prefix_of(task, config, view):
         meta["prefix"] = prefix
+    if view is not None:
+        meta["view"] = view
+    if problem.parent_id is not None:
+        meta["pair"] = pair_of(problem)
+    if rationale is not None and rationale.problem_id != problem.id:
+        meta["donor"] = rationale.problem_id
     source = rationale.id if rationale is not None else None
     return Example(
         id=content_id("example", prompt, target, task, source),

@@ -12,6 +12,7 @@ from pathlib import Path
 from potstill.files import Appender, drop_torn_line, read_records, write_records
 from potstill.rationales.progress import Progress
 from potstill.rationales.resuming import locked
+from potstill.rationales.ways import place_of
 from potstill.recipe.students import InferConfig, MixConfig
 from potstill.recipe.teachers import TeacherConfig
 from potstill.records import Problem, Rationale, content_id
@@ -39,7 +40,7 @@ def infer_to_file(
     partial = out.with_name(f".{out.name}.{_mark(problems, student, config, mix, seed)[-8:]}.partial.jsonl")
     with locked(partial):
         drop_torn_line(partial)
-        done = {(row.problem_id, row.kind, row.index) for row in read_records(partial, Rationale)}
+        done = {place_of(row) for row in read_records(partial, Rationale)}
         total = len(done) + sum(len(ask.indices) for ask in plan_asks(problems, config, mix, done))
         batch: list[Rationale] = []
         with Appender(partial) as appender, Progress(total, done=len(done), stage="infer") as progress:

@@ -14,12 +14,13 @@ learnt as it stands. A program is learnt as the program alone.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from potstill.errors import ConfigError, shorten
 from potstill.rationales.answers import normalise
 from potstill.rationales.programs import find_program
 from potstill.rationales.prompts import render_question
-from potstill.recipe.students import MixConfig
+from potstill.recipe.students import InferConfig, MixConfig
 from potstill.records import Problem, Rationale, Status
 
 _MARKER = re.compile(
@@ -36,15 +37,24 @@ _DECIMAL = re.compile(r"-?\d+\.\d+")
 _CHOICE = re.compile(r"\(?([A-Za-z])\)?")
 
 
-def render_prompt(problem: Problem, config: MixConfig, kind: str = "cot") -> str:
+def render_prompt(problem: Problem, config: MixConfig, kind: str = "cot", view: str | None = None) -> str:
     """Return the prompt that a student of this recipe reads for a problem, in training and in inference alike."""
-    template = config.prompts.get(kind, config.prompt)  # type: ignore[call-overload]
-    return fill(template, question=render_question(problem))
+    prompts: Mapping[str, str] = config.prompts  # type: ignore[assignment]
+    return fill(prompts.get(view or kind, prompts.get(kind, config.prompt)), question=render_question(problem))
 
 
-def prefix_of(kind: str, config: MixConfig) -> str:
-    """Return what every target of a kind begins with; empty where kinds are not marked so."""
-    return config.prefixes.get(kind, "")  # type: ignore[call-overload,no-any-return]
+def prefix_of(kind: str, config: MixConfig, view: str | None = None) -> str:
+    """Return what every target of a kind (and view) begins with; empty where they are not marked so."""
+    prefixes: Mapping[str, str] = config.prefixes  # type: ignore[assignment]
+    return prefixes.get(view or kind, prefixes.get(kind, ""))
+
+
+def views_asked(config: InferConfig, mix: MixConfig, kind: str) -> tuple[str | None, ...]:
+    """Return the views in which a student is asked for a kind: chains of thought alone have any."""
+    if kind != "cot":
+        return (None,)
+    told_apart = "positive" in {**mix.prefixes, **mix.prompts}
+    return config.views or (("positive",) if told_apart else (None,))
 
 
 def target_for(rationale: Rationale, problem: Problem, config: MixConfig) -> str:
@@ -59,13 +69,14 @@ def target_for(rationale: Rationale, problem: Problem, config: MixConfig) -> str
     if rationale.kind == "pot":
         found = find_program(said).programs  # without fences and prose, which no student should learn to write
         return framed(found[0] if found else said.strip(), config, "pot")
+    kind, view = rationale.kind, rationale.view
     answer = shown_answer(rationale, problem)
     if answer is None:
-        return framed(said.strip(), config, rationale.kind)
+        return framed(said.strip(), config, kind, view)
     rest = reasoning_of(said)
     if not rest:
         return answer_target(answer, config)
-    return framed(fill(config.target, rationale=rest, answer=answer), config, rationale.kind)
+    return framed(fill(config.target, rationale=rest, answer=answer), config, kind, view)
 
 
 def answer_target(answer: str, config: MixConfig) -> str:
@@ -153,9 +164,9 @@ def fill(template: str, **values: str) -> str:
     return re.sub(r"\{(\w+)\}", lambda match: values.get(match[1], match[0]), template)
 
 
-def framed(target: str, config: MixConfig, kind: str) -> str:
-    """Return a target behind its kind's prefix, with the white space that its format needs before it."""
-    prefix = prefix_of(kind, config)
+def framed(target: str, config: MixConfig, kind: str, view: str | None = None) -> str:
+    """Return a target behind the prefix of its kind or view, with the white space that its format needs before it."""
+    prefix = prefix_of(kind, config, view)
     if config.format == "chat":
         return f"{prefix}{target.strip()}" if prefix[-1:].isspace() else f"{prefix} {target.strip()}".strip()
     if prefix[-1:].isspace():

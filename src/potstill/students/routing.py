@@ -101,7 +101,7 @@ def _right(path: Rationale) -> int:
 def _rivals(asks: Sequence[Ask]) -> list[list[Ask]]:
     groups: dict[tuple[str, str], list[Ask]] = defaultdict(list)
     for ask in asks:
-        if ask.prefix and 0 in ask.indices:
+        if ask.prefix and 0 in ask.indices and ask.view != "negative":  # views are told apart by their answers
             groups[ask.problem.id, ask.prompt].append(ask)
     return [group for group in groups.values() if len(group) > 1]
 
