@@ -19,8 +19,8 @@ from typing import Any
 
 from potstill.errors import DataError, PotstillError
 from potstill.messages import is_quiet, say, set_quiet
-from potstill.recipe.reading import load_recipe
 from potstill.rationales.ways import place_of
+from potstill.recipe.reading import load_recipe
 from potstill.recipe.students import InferConfig
 from potstill.recipe.whole import Recipe
 from potstill.records import Example, Problem, Rationale, child_seed, content_id
@@ -71,8 +71,8 @@ def _arm(recipe: Recipe, name: str, seed: int, marks: Mapping[str, str]) -> Arm:
     job = name if recipe.n_seeds == 1 or not is_trained else f"{name}.seed{seed}"
     difficulty = [by] if (by := noted(own.train.curriculum)) else []
     made_of = [own.filter.model_dump(mode="json"), own.mix.model_dump(mode="json"), seed, *difficulty]
-    made_of += [marks["review"]] if own.filter.is_reviewed and "review" in marks else []
     made_of += ["contrast"] if own.train.pair_margin is not None else []
+    made_of += [marks["review"]] if own.filter.is_reviewed and "review" in marks else []
     pool = "filter" if own.mix.rounds is None else f"pool/{min(own.mix.rounds, len(recipe.rounds))}"
     examples = content_id(marks[pool], *made_of)
     if not is_trained:

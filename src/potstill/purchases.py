@@ -195,30 +195,11 @@ def buy_all(recipe: Recipe, problems: list[Problem], out: Path, *, run: str) -> 
     """Sample as `sample` says, in one stage or, with `budget_by`, in two; return the counts."""
     if recipe.sample.budget_by == "pass_rate":
         return _buy_by_pass_rate(recipe, problems, out, run=run)
+    if falls_back(recipe):
+        return _buy_told(recipe, problems, out, run=run)
     return asyncio.run(buy(recipe, problems, recipe.sample, out, run=run))
 
 
-def _buy_by_pass_rate(recipe: Recipe, problems: list[Problem], out: Path, *, run: str) -> dict[str, Any]:
-    """Sample in two stages, the second one where the first was right sometimes; see `potstill.rationales.budgeting`.
-
-    Resumes: the plan depends on the first stage's rows alone, which a second call finds as they are.
-    """
-    from potstill.files import read_records
-    from potstill.rationales.budgeting import pass_counts, second_stage
-    from potstill.rationales.verification import verify
-
-    config = recipe.sample
-    first = config.model_copy(update={"n": config.n_first, "budget_by": "none"})
-    asyncio.run(buy(recipe, problems, first, out, run=run))
-    ids = {p.id for p in problems}
-    rows = [r for r in read_records(out, Rationale) if r.index < config.n_first and r.problem_id in ids]
-    passes = pass_counts(verify(rows, problems, recipe.verify, sandbox=recipe.sandbox))
-    counts = second_stage(passes, n=config.n, n_first=config.n_first, n_most=config.n_most or 4 * config.n)
-    grown = sum(count > config.n_first for count in counts.values())
-    say("sample", f"{grown} of {len(counts)} were right sometimes and get {sum(counts.values())} rationales in all")
-    return {**asyncio.run(buy(recipe, problems, config, out, run=run, counts=counts)), "second_stage": grown}
-    if falls_back(recipe):
-        return _buy_told(recipe, problems, out, run=run)
 def falls_back(recipe: Recipe) -> bool:
     """Whether views that are wrong without the answer are asked for again by telling it."""
     return bool(recipe.sample.views and recipe.sample.view_labels == "free_then_given" and _askable(recipe))
@@ -266,3 +247,22 @@ def _summed(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, An
     return found
 
 
+def _buy_by_pass_rate(recipe: Recipe, problems: list[Problem], out: Path, *, run: str) -> dict[str, Any]:
+    """Sample in two stages, the second one where the first was right sometimes; see `potstill.rationales.budgeting`.
+
+    Resumes: the plan depends on the first stage's rows alone, which a second call finds as they are.
+    """
+    from potstill.files import read_records
+    from potstill.rationales.budgeting import pass_counts, second_stage
+    from potstill.rationales.verification import verify
+
+    config = recipe.sample
+    first = config.model_copy(update={"n": config.n_first, "budget_by": "none"})
+    asyncio.run(buy(recipe, problems, first, out, run=run))
+    ids = {p.id for p in problems}
+    rows = [r for r in read_records(out, Rationale) if r.index < config.n_first and r.problem_id in ids]
+    passes = pass_counts(verify(rows, problems, recipe.verify, sandbox=recipe.sandbox))
+    counts = second_stage(passes, n=config.n, n_first=config.n_first, n_most=config.n_most or 4 * config.n)
+    grown = sum(count > config.n_first for count in counts.values())
+    say("sample", f"{grown} of {len(counts)} were right sometimes and get {sum(counts.values())} rationales in all")
+    return {**asyncio.run(buy(recipe, problems, config, out, run=run, counts=counts)), "second_stage": grown}

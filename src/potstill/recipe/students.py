@@ -17,10 +17,6 @@ Role = Literal["original", "counterfactual", "invariant", "extra"]
 """What a training problem is: given, an edit with another label, an edit with the same, or of the split `extra`."""
 
 
-N_FIRST = 4
-"""Samples of every problem by whose verdicts `mix.budget_by` shares out the rest: as `sample.n_first`."""
-
-
 class MixConfig(Table):
     """`mix`: which kept rationales become training examples."""
 
@@ -31,12 +27,6 @@ class MixConfig(Table):
     less often would have given; `None`: all. To choose among those that the filter KEEPS, see `select`."""
     rounds: int | None = Field(default=None, ge=0)
     """Use what was sampled up to this one of the recipe's `rounds`; 0: the first sampling alone; `None`: everything."""
-    problem_frac: float = Field(default=1.0, gt=0, le=1)
-    """Use this fraction of the training problems, drawn by seed; a smaller one's are among a larger one's."""
-    select: SelectConfig | None = None
-    """Choose among the kept rationales of each problem and kind, after filtering, by a rule; `None`: all are used."""
-    augmented: tuple[Way, ...] | None = None
-    """Of the problems that `augment` made, learn from those made so; empty: from none; `None`: from all."""
     roles: tuple[Role, ...] | None = None
     """Learn from the problems of these roles; `None`: of all."""
     counterfactuals: Literal["rationale", "answer", "shuffled"] = "rationale"
@@ -46,6 +36,10 @@ class MixConfig(Table):
     """Edits with another label for each original at most, drawn by seed; `None`: all."""
     views: tuple[View, ...] | None = None
     """Learn from chains of thought of these views, and of none; `None`: from all that there are."""
+    problem_frac: float = Field(default=1.0, gt=0, le=1)
+    """Use this fraction of the training problems, drawn by seed; a smaller one's are among a larger one's."""
+    select: SelectConfig | None = None
+    """Choose among the kept rationales of each problem and kind, after filtering, by a rule; `None`: all are used."""
     format: Literal["plain", "chat"] = "plain"
     prompt: str = "Q: {question}\nA:"
     prompts: dict[Kind | View, str] = {}
@@ -55,12 +49,12 @@ class MixConfig(Table):
     view's is its view token."""
     balance: Literal["none", "cap"] = "none"
     """cap: as many examples of one kind as of the other, of every problem that has both."""
+    order: Literal["cot_first", "label_first"] = "cot_first"
+    """label_first: the answer, then why; sets `target` where it is not given."""
     target: str = " {rationale} So the answer is: {answer}"
     answer_target: str = " So the answer is: {answer}"
     max_per_problem: int | None = Field(default=None, ge=1)
     reasoning: Literal["drop", "think"] = "drop"
-    order: Literal["cot_first", "label_first"] = "cot_first"
-    """label_first: the answer, then why; sets `target` where it is not given."""
     """What a reasoning model thought first: left out, or learnt as `<think>` block before its text, both verbatim."""
 
     @model_validator(mode="before")
@@ -70,17 +64,6 @@ class MixConfig(Table):
             return {"prompt": "{question}", **data}
         return data
 
-
-class StudentConfig(Table):
-    """`student`: the model that learns."""
-
-    model: str = "miniature"
-    """A Hugging Face name or folder, `miniature`, or `scratch` with `config`."""
-    config: dict[str, Any] = {}
-    """With `scratch`: the model's configuration, e.g. {model_type: llama, hidden_size: 256, vocab_size: 4096}."""
-    dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
-    lora: dict[str, Any] | None = None
-    """Arguments of peft's LoraConfig, by their own names; `None`: full fine-tuning."""
     @model_validator(mode="before")
     @classmethod
     def _label_first(cls, data: Any) -> Any:
@@ -98,6 +81,17 @@ class StudentConfig(Table):
             raise ValueError(message)
         return self
 
+
+class StudentConfig(Table):
+    """`student`: the model that learns."""
+
+    model: str = "miniature"
+    """A Hugging Face name or folder, `miniature`, or `scratch` with `config`."""
+    config: dict[str, Any] = {}
+    """With `scratch`: the model's configuration, e.g. {model_type: llama, hidden_size: 256, vocab_size: 4096}."""
+    dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
+    lora: dict[str, Any] | None = None
+    """Arguments of peft's LoraConfig, by their own names; `None`: full fine-tuning."""
     quantization: Literal["4bit"] | None = None
     """4bit: QLoRA, the frozen weights in NF4 with double quantization, adapters (`lora`) on top; needs bitsandbytes."""
     trust_remote_code: bool = False
@@ -126,6 +120,14 @@ class CurriculumConfig(Table):
     all after that number of optimizer steps; linear: after the last one."""
 
 
+class PairMarginConfig(Table):
+    """`train.pair_margin`: added to the loss, max(0, margin - [log p(y|x) - log p(y'|x)]) for both halves of a pair."""
+
+    weight: float = Field(default=0.1, gt=0)
+    margin: float = Field(default=1.0, gt=0)
+    """In nats."""
+
+
 class TrainConfig(BaseModel):
     """`train`: our few options, and any argument of the Hugging Face Trainer by its own name."""
 
@@ -137,17 +139,13 @@ class TrainConfig(BaseModel):
     """one_per_problem: each visit of a problem draws from its kept rationales at random, so every
     problem weighs the same (SCoTD); all: every example once per epoch."""
     problems_per_step: int = Field(default=8, ge=1)
-class PairMarginConfig(Table):
-    """`train.pair_margin`: added to the loss, max(0, margin - [log p(y|x) - log p(y'|x)]) for both halves of a pair."""
-
-    weight: float = Field(default=0.1, gt=0)
-    margin: float = Field(default=1.0, gt=0)
-    """In nats."""
-
-
     """Problems in one forward pass."""
     rationales_per_problem: int = Field(default=6, ge=1)
     """Rationales of each problem, of each kind that it has, in one forward pass."""
+    pairs_together: bool = False
+    """Put a problem and its counterfactuals into the same step."""
+    pair_margin: PairMarginConfig | None = None
+    """Also learn to prefer a problem's label to those of its counterfactuals, right after the prompt; `None`: not."""
     max_length: int | None = Field(default=None, ge=2)
     """Longest prompt + target in tokens, for an encoder-decoder each of the two; `None`: the model's own limit."""
     overlong: Literal["error", "skip"] = "skip"
@@ -159,10 +157,6 @@ class PairMarginConfig(Table):
     """Order or pacing of the problems; `None`: at random."""
     patience: int | None = Field(default=None, ge=1)
     """Stop after this many evaluations on the dev split without a better accuracy; `None`: run to `max_steps`."""
-    pairs_together: bool = False
-    """Put a problem and its counterfactuals into the same step."""
-    pair_margin: PairMarginConfig | None = None
-    """Also learn to prefer a problem's label to those of its counterfactuals, right after the prompt; `None`: not."""
     dev_problems: int | None = Field(default=None, ge=1)
     """Problems of the dev split used to choose the checkpoint; `None`: all."""
 
@@ -174,6 +168,9 @@ class PairMarginConfig(Table):
                 "once an epoch; use pace: epoch or loader: one_per_problem"
             )
             raise ValueError(message)
+        if self.curriculum is not None and self.pairs_together:
+            message = "curriculum orders the problems, and pairs_together puts pairs into one step; use one of the two"
+            raise ValueError(message)
         return self
 
 
@@ -182,12 +179,13 @@ class InferConfig(Table):
 
     paths: dict[Kind, int] = {"cot": 1}
     """Paths per problem and kind. One path is greedy; more are sampled and voted on."""
+    views: tuple[View, ...] = ()
+    """The views in which chains of thought are written, `paths` of each. With both, `views` is a path of its own: their
+    common answer, else that of the higher mean log-probability. Empty: the positive one, where `mix` tells them apart.
+    """
     temperature: float = Field(default=0.7, ge=0)
     """For more than one path (SCoTD: 0.7)."""
     top_p: float = Field(default=1.0, gt=0, le=1)
-        if self.curriculum is not None and self.pairs_together:
-            message = "curriculum orders the problems, and pairs_together puts pairs into one step; use one of the two"
-            raise ValueError(message)
     max_new_tokens: int = Field(default=256, ge=1)
     batch_tokens: int = Field(default=16384, ge=1)
     """Tokens of cache in one batch."""
@@ -196,10 +194,6 @@ class InferConfig(Table):
 
     @model_validator(mode="before")
     @classmethod
-    views: tuple[View, ...] = ()
-    """The views in which chains of thought are written, `paths` of each. With both, `views` is a path of its own: their
-    common answer, else that of the higher mean log-probability. Empty: the positive one, where `mix` tells them apart.
-    """
     def _splits_are_those_evaluated(cls, data: Any) -> Any:
         """Take a recipe of the time when the splits stood here too, and had no effect."""
         if not isinstance(data, Mapping) or "splits" not in data:
