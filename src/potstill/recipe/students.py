@@ -17,6 +17,10 @@ Role = Literal["original", "counterfactual", "invariant", "extra"]
 """What a training problem is: given, an edit with another label, an edit with the same, or of the split `extra`."""
 
 
+N_FIRST = 4
+"""Samples of every problem by whose verdicts `mix.budget_by` shares out the rest: as `sample.n_first`."""
+
+
 class MixConfig(Table):
     """`mix`: which kept rationales become training examples."""
 
@@ -25,6 +29,9 @@ class MixConfig(Table):
     n: int | None = Field(default=None, ge=1)
     """Use the first n of each problem's rationales in an order drawn by seed, BEFORE filtering: what a teacher asked
     less often would have given; `None`: all. To choose among those that the filter KEEPS, see `select`."""
+    budget_by: Literal["none", "pass_rate"] = "none"
+    """pass_rate: of the samples that there are, take those that `sample.budget_by: pass_rate` would have brought with a
+    budget of `n` each, so that the lever stands beside plain sampling in one run."""
     rounds: int | None = Field(default=None, ge=0)
     """Use what was sampled up to this one of the recipe's `rounds`; 0: the first sampling alone; `None`: everything."""
     roles: tuple[Role, ...] | None = None
@@ -56,6 +63,13 @@ class MixConfig(Table):
     max_per_problem: int | None = Field(default=None, ge=1)
     reasoning: Literal["drop", "think"] = "drop"
     """What a reasoning model thought first: left out, or learnt as `<think>` block before its text, both verbatim."""
+
+    @model_validator(mode="after")
+    def _budget_is_given(self) -> MixConfig:
+        if self.budget_by != "none" and (self.n is None or self.n < N_FIRST):
+            message = f"budget_by: {self.budget_by} shares out n samples a problem; set n to {N_FIRST} or more"
+            raise ValueError(message)
+        return self
 
     @model_validator(mode="before")
     @classmethod
