@@ -3,11 +3,13 @@
 import json
 
 import pytest
+from small_runs import write_lines
 
 from potstill.evaluation.statistics import wilson
 from potstill.review import decisions
 from potstill.review.calibrating import calibration, needed, skipped
 from potstill.review.indexing import Indexer
+from potstill.review.queries import Filters, find
 
 
 @pytest.fixture
@@ -72,3 +74,58 @@ def test_records_that_were_passed_over_are_counted(reviewed):
     decisions.append(folder, {"by": "Ada", "action": "undo", "undoes": made["id"]})
     indexer.catch_up()
     assert skipped(indexer.index, "rationales") == 1
+
+
+def test_the_share_that_is_called_right_is_corrected_for_the_errors(reviewed):
+    """30 of 40 are called right; of them 6 are not, and 4 of the other 10 are: 28 of 40 are right."""
+    (row,) = calibration(reviewed[1].index)
+    assert (row["judge"], row["false_alarms"]["value"]) == ("verifier", 6 / 12)
+    assert row["called_right"] == {"value": 0.75, "n": 40}
+    assert row["corrected"]["value"] == pytest.approx(28 / 40)
+    assert row["corrected"]["low"] < 28 / 40 < row["corrected"]["high"]
+
+
+def test_any_judge_of_any_record_is_calibrated(tmp_path):
+    """A jury of problems, and the judge of evolved instructions: what a rule refused says nothing about it."""
+    problems = [
+        {"id": f"c{n}", "question": f"changed {n}", "answer": "b", "parent_id": "p", "answer_type": "label"}
+        for n in range(8)
+    ]
+    jury = [{"problem_id": f"c{n}", "status": "CORRECT" if n < 6 else "WRONG", "answer": "b"} for n in range(8)]
+    nodes = [{"text": "seed", "parent": None, "refused": "", "value": 6.0, "scores": None}]
+    for n in range(4):
+        refused = ("", "", "low_quality", "copy")[n]
+        scores = None if refused == "copy" else {"quality": 4.0 - n}
+        nodes.append({"text": f"n{n}", "parent": 0, "action": "deepen", "refused": refused, "value": 6.0 + n,
+                      "scores": scores})  # fmt: skip
+    write_lines(tmp_path / "problems.jsonl", [{"id": "p", "question": "first", "answer": "a"}])
+    write_lines(tmp_path / "candidates.jsonl", problems)
+    write_lines(tmp_path / "judgements" / "jury.jsonl", jury)
+    write_lines(tmp_path / "trees.jsonl", [{"seed_id": "s", "nodes": nodes}])
+    decided = [("problems", "candidates", f"c{n}", n not in (0, 6)) for n in range(8)]
+    decided += [("instructions", "", f"s#{n}", n != 2) for n in range(1, 5)]
+    for stage, job, record, is_right in decided:
+        row = {"by": "Ada", "action": "accept" if is_right else "reject", "stage": stage, "job": job, "record": record}
+        decisions.append(tmp_path, {**row, "queue": "calibration"})
+    indexer = Indexer(tmp_path)
+    indexer.catch_up()
+    judged, jury_row = calibration(indexer.index)
+    assert (jury_row["judge"], jury_row["stage"], jury_row["n"]) == ("jury", "problems", 8)
+    assert (jury_row["precision"]["value"], jury_row["recall"]["value"]) == (5 / 6, 5 / 6)
+    assert (judged["judge"], judged["n"], judged["left_out"]) == ("judge of instructions", 3, {"unchecked": 1})
+    assert (judged["right_accepted"], judged["right_rejected"], judged["not_right_accepted"]) == (1, 1, 1)
+
+
+def test_judges_who_disagree_come_first(tmp_path):
+    """Two judges say different things of one problem: it is shown as undecided, and before the others."""
+    write_lines(tmp_path / "problems.jsonl", [{"id": f"p{n}", "question": "q", "answer": "a"} for n in range(3)])
+    write_lines(tmp_path / "judgements" / "one.jsonl", [{"problem_id": f"p{n}", "status": "CORRECT"} for n in (1, 2)])
+    write_lines(tmp_path / "judgements" / "two.jsonl", [{"record": "p2", "status": "WRONG"}])
+    indexer = Indexer(tmp_path)
+    indexer.catch_up()
+    found = find(indexer.index, Filters.read({"stage": "problems", "order": "next"})).rows
+    assert [(row["id"], row["status"], row["is_disputed"]) for row in found] == [
+        ("p2", "UNVERIFIED", 1), ("p0", "", 0), ("p1", "CORRECT", 0),
+    ]  # fmt: skip
+    judged = find(indexer.index, Filters.read({"stage": "problems", "judged": "1"})).rows
+    assert [row["id"] for row in judged] == ["p1", "p2"]

@@ -69,7 +69,7 @@ def test_going_from_one_record_to_the_next_is_the_list_in_its_order(index, order
 def test_values_of_filters_come_with_their_counts(index):
     """So that a choice shows what it will find."""
     assert facets(index, "rationales")["status"] == {"CORRECT": 2, "WRONG": 1}
-    assert sizes(index) == {"rationales": 3, "predictions": 4, "examples": 1, "problems": 3}
+    assert sizes(index) == {"rationales": 3, "predictions": 4, "examples": 1, "problems": 3, "instructions": 0}
 
 
 @pytest.mark.parametrize(

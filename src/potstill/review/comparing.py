@@ -22,6 +22,7 @@ from typing import Any
 
 from potstill.errors import ConfigError
 from potstill.evaluation.statistics import bootstrap, mcnemar, wilson
+from potstill.generators import calibration
 from potstill.records import KINDS, child_seed, content_id
 from potstill.review.agreement import nominal_alpha
 
@@ -136,28 +137,76 @@ def outcome(comparison: Comparison, rows: Iterable[Mapping[str, Any]], n_pairs: 
     """Return what the judgements say so far: preference for `a` with interval and test, agreement, raters, sides.
 
     The unit is the pair: a pair's mark is the mean of its raters (a = 1, no difference = 1/2, b = 0). The rate is the
-    mean over pairs; the sign test counts the pairs that lean to either side.
+    mean over pairs; the sign test counts the pairs that lean to either side. Models that judged the same pairs are no
+    raters: they stand under `judges`, each with its own rate and its agreement with the people.
     """
     found = list(standing(rows, comparison.key).values())
-    by_pair: dict[str, list[str]] = defaultdict(list)
-    for row in found:
-        by_pair[str(row["problem"])].append(str(row["preferred"]))
+    people = [row for row in found if not row.get("machine")]
+    by_pair = _by_pair(people)
     alpha, n_agreed = nominal_alpha(by_pair.values())
-    chosen = [row for row in found if row["preferred"] != "same"]
-    tasks = {str(row["problem"]): str(row.get("source") or "") for row in found}
+    tasks = {str(row["problem"]): str(row.get("source") or "") for row in people}
     result: dict[str, Any] = {
-        **comparison.row(), "pairs": n_pairs, "judgements": len(found), **_preference(list(by_pair.values())),
-        "raters": {name: dict(Counter(str(r["preferred"]) for r in found if r["by"] == name))
-                   for name in sorted({str(row["by"]) for row in found})},
-        "alpha": alpha, "alpha_pairs": n_agreed,
-        "first_chosen": sum(row["preferred"] == row["first"] for row in chosen) / len(chosen) if chosen else None,
+        **comparison.row(), "pairs": n_pairs, "judgements": len(people), **_preference(list(by_pair.values())),
+        "raters": {name: _counts(people, name) for name in sorted({str(row["by"]) for row in people})},
+        "alpha": alpha, "alpha_pairs": n_agreed, "first_chosen": _first_chosen(people),
         "tasks": {
             task: _preference([marks for pair, marks in by_pair.items() if tasks[pair] == task])
             for task in sorted({*tasks.values()})
         },
+        "judges": {
+            name: _judge(name, [row for row in found if row.get("machine") and row["by"] == name], by_pair)
+            for name in sorted({str(row["by"]) for row in found if row.get("machine")})
+        },
     }  # fmt: skip
     result.pop("action")
     return result
+
+
+def _judge(name: str, rows: Sequence[Mapping[str, Any]], people: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """Return what a model that judged the pairs said, how far people agree with it, and how the order moved it.
+
+    Agreement is the share of the pairs that both judged on which the model says what most people say; kappa is the
+    same beyond chance. Both with intervals over pairs.
+    """
+    own = {str(row["problem"]): str(row["preferred"]) for row in rows}
+    pairs = [
+        calibration.Pair(
+            group=problem, kinds=("a", "b"), scores=(WORTH[own[problem]], 1 - WORTH[own[problem]]),
+            label=_leaning(marks),
+        )
+        for problem, marks in people.items()
+        if problem in own
+    ]  # fmt: skip
+    orders = [row["orders"] for row in rows if isinstance(row.get("orders"), list)]
+    agreed = calibration.agreement(pairs)
+    return {
+        **_preference([[mark] for mark in own.values()]), "counts": _counts(rows, name),
+        "changed_by_swap": sum(a == b and a != "same" for a, b in orders) / len(orders) if orders else None,
+        **{key: {"value": one.value, "low": one.low, "high": one.high, "n": one.n} for key, one in agreed.items()},
+    }  # fmt: skip
+
+
+def _leaning(marks: Sequence[str]) -> int:
+    """Return what most raters of a pair say: 1 for `a`, -1 for `b`, 0 neither."""
+    lean = sum(WORTH[mark] - 0.5 for mark in marks)
+    return (lean > 0) - (lean < 0)
+
+
+def _by_pair(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        found[str(row["problem"])].append(str(row["preferred"]))
+    return found
+
+
+def _counts(rows: Iterable[Mapping[str, Any]], name: str) -> dict[str, int]:
+    return dict(Counter(str(row["preferred"]) for row in rows if row["by"] == name))
+
+
+def _first_chosen(rows: Iterable[Mapping[str, Any]]) -> float | None:
+    """Return how often the text that stood first was chosen, of the choices made."""
+    chosen = [row for row in rows if row["preferred"] != "same"]
+    return sum(row["preferred"] == row["first"] for row in chosen) / len(chosen) if chosen else None
 
 
 def _preference(by_pair: Sequence[Sequence[str]]) -> dict[str, Any]:

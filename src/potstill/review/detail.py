@@ -14,13 +14,18 @@ from potstill.evaluation.page.naming import KINDS
 from potstill.review import folding, queries
 from potstill.review.colouring import coloured, word_difference
 from potstill.review.frame import hidden
+from potstill.review.growing import instruction_body, tree_link, tree_view
 from potstill.review.listing import decide_form, facts, question_of, seal, tone, verdict_words
+from potstill.review.lossmarks import example_body
+from potstill.review.pairs import claims_view, difference_view, family_view
 from potstill.review.store import Row
 
 SHOWN_CHARACTERS = 20_000
 """Characters of the record itself; the rest is one link away."""
 BESIDE_CHARACTERS = 1_600
 """Characters of each text beside it."""
+BESIDE_ORIGINALS = 12
+"""Texts of the problem that this one was made from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +52,10 @@ def detail_page(shown: Shown, row: sqlite3.Row) -> Html:
         element("h1", _title(row)),
         _problem_view(shown, problem, asked, row),
         main,
+        tree_view(shown.folder, shown.index, row) if row["stage"] == "instructions" else None,
         _examples(shown, row),
         *(_beside(shown, row, stage) for stage in ("rationales", "predictions")),
+        _of_original(shown, problem),
     )
 
 
@@ -58,8 +65,11 @@ def _title(row: Row) -> str:
         "rationales": "Rationale",
         "predictions": "Prediction",
         "examples": "Training example",
+        "instructions": "Evolved instruction",
     }
-    return words[row["stage"]] + (f" {row['number']}" if row["stage"] in ("rationales", "predictions") else "")
+    return words[row["stage"]] + (
+        f" {row['number']}" if row["stage"] in ("rationales", "predictions", "instructions") else ""
+    )
 
 
 def _problem_view(shown: Shown, problem: sqlite3.Row | None, asked: Mapping[str, Any], row: sqlite3.Row) -> Html:
@@ -82,62 +92,14 @@ def _problem_view(shown: Shown, problem: sqlite3.Row | None, asked: Mapping[str,
         element("p", about, " ", link, class_="soft"),
         question,
         element("ol", *options, type="a", class_="options") if options else None,
-        _difference(shown, asked, parent),
-        _family(shown, problem),
+        difference_view(shown.folder, asked, parent),
+        claims_view(shown.index, problem),
+        tree_link(shown.index, asked),
+        family_view(shown.folder, shown.index, problem) if row["stage"] != "instructions" else None,
         _votes(shown.index, problem["id"], asked.get("answer")),
         decide,
         data_card=row["n"] if row["stage"] == "problems" else None,
         class_="problem",
-    )
-
-
-def _difference(shown: Shown, asked: Mapping[str, Any], parent: sqlite3.Row | None) -> Html | None:
-    """Return what was changed of the problem that this one was made from, word by word."""
-    if parent is None:
-        return None
-    before = question_of(shown.folder, parent)
-    changed = word_difference(
-        cut(str(before.get("question", "")), SHOWN_CHARACTERS), cut(str(asked.get("question", "")), SHOWN_CHARACTERS)
-    )
-    answers = word_difference(cut(str(before.get("answer") or ""), 200), cut(str(asked.get("answer") or ""), 200))
-    is_flipped = before.get("answer") != asked.get("answer")
-    link = element("a", "the original", href=f"/item/{parent['n']}")
-    return element(
-        "div",
-        element("h2", "Changed from ", link),
-        element("p", changed, class_="question difference"),
-        element(
-            "p",
-            "gold answer: ",
-            answers,
-            " ",
-            element("span", "changed" if is_flipped else "the same", class_="soft"),
-            class_="difference",
-        ),
-    )
-
-
-def _family(shown: Shown, problem: sqlite3.Row) -> Html | None:
-    """Return the tree of problems that this one belongs to, as nested lists."""
-    nodes = queries.family(shown.index, problem["id"])
-    if len(nodes) < 2:
-        return None
-
-    def branch(at: int, depth: int) -> tuple[list[Html], int]:
-        entries: list[Html] = []
-        while at < len(nodes) and nodes[at][0] == depth:
-            node = nodes[at][1]
-            below, after = branch(at + 1, depth + 1)
-            said = cut(" ".join(str(question_of(shown.folder, node).get("question", "")).split()), 160)
-            is_here = node["id"] == problem["id"]
-            link = element("a", said or node["id"], href=f"/item/{node['n']}", aria_current="true" if is_here else None)
-            entries.append(element("li", link, element("ul", *below) if below else None))
-            at = after
-        return entries, at
-
-    title = element("summary", f"Its family: {len(nodes)} problems")
-    return element(
-        "details", title, element("ul", *branch(0, 0)[0], class_="tree"), open="" if len(nodes) < 12 else None
     )
 
 
@@ -184,8 +146,11 @@ def _card(shown: Shown, row: sqlite3.Row, *, is_main: bool = False) -> Html:
         rest = element("p", element("a", f"Show all {len(text):,} characters", href=address))
     view = element("span", f"view: {cut(str(whole['view']), 80)}") if whole.get("view") else None
     number = None if is_main else element("a", f"no. {row['number']}", href=f"/item/{row['n']}")
-    head = element("h3" if not is_main else "h2", number, view, *facts(row), class_="about")
-    body = _example_body(whole, limit) if row["stage"] == "examples" else _body(row, whole, text, limit)
+    head = element("h3" if not is_main else "h2", number, view, *facts(row, numbered=is_main), class_="about")
+    if row["stage"] == "examples":
+        body = example_body(shown.folder, row["job"], whole, limit)
+    else:
+        body = instruction_body(whole) if row["stage"] == "instructions" else _body(row, whole, text, limit)
     return element(
         "article",
         head,
@@ -222,29 +187,6 @@ def _program(text: str, limit: int) -> Html:
     return coloured(shown) if len(text) <= limit else join(coloured(text[:limit]), shown[limit:])
 
 
-def _example_body(whole: Mapping[str, Any], limit: int) -> Html:
-    """Return prompt and target as the student reads them, what carries loss marked."""
-    prompt, target = str(whole.get("prompt", "")), str(whole.get("target", ""))
-    prefix = str((whole.get("meta") or {}).get("prefix") or "")
-    start = prefix if prefix and target.startswith(prefix) else ""
-    return join(
-        element(
-            "p",
-            "The prompt carries no loss. ",
-            element("mark", "The target carries it"),
-            " (and the stop token)",
-            "; its underlined beginning is forced at inference." if start else ".",
-            class_="soft",
-        ),
-        element(
-            "p",
-            cut(prompt, limit),
-            element("mark", element("u", start) if start else None, cut(target[len(start) :], limit)),
-            class_="written example",
-        ),
-    )
-
-
 def _found(shown: Shown, row: sqlite3.Row) -> Html | None:
     """Return what verification said, in its words: of a program also what running it gave."""
     verdict = queries.verdict_of(shown.folder, row)
@@ -270,7 +212,8 @@ def _edit(shown: Shown, row: sqlite3.Row) -> Html | None:
     before = str(queries.text_of(shown.folder, row).get("text", ""))
     after = cut(str(made[-1].get("text", "")), SHOWN_CHARACTERS)
     difference = element("p", word_difference(cut(before, SHOWN_CHARACTERS), after), class_="written difference")
-    verdict = verdict_words({"status": made[-1].get("status", ""), "answer": made[-1].get("answer")})
+    said = {"status": made[-1].get("status", ""), "answer": made[-1].get("answer"), "stage": row["stage"]}
+    verdict = verdict_words(said)
     title = element("h3", f"As edited by {made[-1].get('by')}" + (f": {verdict}" if verdict else ""))
     return element("div", title, difference)
 
@@ -312,10 +255,30 @@ def _beside(shown: Shown, row: sqlite3.Row, stage: str) -> Html | None:
         if len(rows) == queries.SIBLINGS
         else None
     )
-    cards = [_card(shown, other) for other in others]
-    return element(
-        "section", element("h2", f"{words} ({len(others)} beside)"), more, element("div", *cards, class_="sides")
-    )
+    title = element("h2", f"{words} ({len(others)} beside)")
+    return element("section", title, more, *_by_view(shown, others))
+
+
+def _by_view(shown: Shown, rows: Sequence[sqlite3.Row]) -> list[Html]:
+    """Return texts side by side, those of one view (arguing for the answer, against the others) under its name."""
+    views: dict[str, list[Html]] = {}
+    for row in rows:
+        view = str(queries.text_of(shown.folder, row).get("view") or "") if row["stage"] == "rationales" else ""
+        views.setdefault(view, []).append(_card(shown, row))
+    return [
+        join(element("h3", f"view: {cut(view, 80)}") if view else None, element("div", *cards, class_="sides"))
+        for view, cards in sorted(views.items())
+    ]
+
+
+def _of_original(shown: Shown, problem: sqlite3.Row | None) -> Html | None:
+    """Return what the teacher wrote for the problem that this one was made from."""
+    if problem is None or not problem["parent"]:
+        return None
+    rows = queries.of_problem(shown.index, problem["parent"], "rationales")[:BESIDE_ORIGINALS]
+    if not rows:
+        return None
+    return element("section", element("h2", "What the teacher wrote for the original"), *_by_view(shown, rows))
 
 
 def edit_page(folder: Path, index: sqlite3.Connection, row: sqlite3.Row, after: str, text: str | None = None) -> Html:

@@ -12,6 +12,7 @@ STAGE_WORDS = {
     "predictions": "Predictions",
     "examples": "Training examples",
     "problems": "Problems",
+    "instructions": "Instructions",
 }
 KEYS = (
     ("j, k", "next, previous"),

@@ -17,20 +17,28 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from potstill.errors import DataError, shorten
-from potstill.records import child_seed, rationale_from
+from potstill.records import child_seed
 from potstill.review import folding
-from potstill.review.store import ANY_JOB, Source, open_index, sources_of
+from potstill.review.entries import (  # fmt: skip
+    Entry,
+    example_entry,
+    judged_floor,
+    problem_entry,
+    rationale_entry,
+    searchable,
+    tree_entries,
+)
+from potstill.review.store import ANY_JOB, CANDIDATES, Source, open_index, sources_of
 
 BATCH_BYTES = 1_000_000
 """Bytes read between two commits: what a reader waits for at most."""
 HEAD_BYTES = 512
-SEARCHED_CHARACTERS = 50_000
-"""Longer texts are searched up to here."""
 POLL_S = 2.0
 
 INSERT = (
     "INSERT INTO items(id, stage, job, file, start, length, problem, parent, kind, author, number, words, finish,"
-    " split, source, draw) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+    " split, source, draw, tokens, status, answer, dropped, priority)"
+    f" VALUES ({','.join('?' * 21)})"
 )
 FACETS = ("kind", "status", "author", "job", "split", "source", "dropped", "finish")
 
@@ -42,6 +50,7 @@ class Indexer:
         self.folder = folder
         self.index = open_index(folder)
         self.problems: dict[str, tuple[str, str]] = {}
+        self.floor = judged_floor(folder)
         self.touched: set[tuple[str, str]] = set()
         """Stage and problem of what changed in this pass."""
 
@@ -82,7 +91,8 @@ class Indexer:
         return lines - first
 
     def _take(self, source: Source, batch: list[bytes], start: int, number: int, file: BinaryIO) -> None:
-        take = {"verdicts": self._verdict, "dropped": self._drop}.get(source.stage, self._item)
+        takes = {"verdicts": self._verdict, "dropped": self._drop, "claims": self._claim, "instructions": self._tree}
+        take = takes.get(source.stage, self._item)
         faults, fault, at = 0, None, start
         self.index.execute("BEGIN IMMEDIATE")
         try:
@@ -111,22 +121,51 @@ class Indexer:
 
     def _item(self, source: Source, row: dict[str, Any], start: int, length: int) -> None:
         """Take in a problem, rationale, prediction or example."""
-        read = {"problems": _problem, "examples": _example}.get(source.stage, _rationale)
-        values, text = read(row)
-        split, origin = values.pop("where", None) or self.problems.get(values["problem"], ("", ""))
+        read = {"problems": problem_entry, "examples": example_entry}.get(source.stage, rationale_entry)
+        found = read(row)
         if source.stage == "problems":
-            self.problems[values["id"]] = (split, origin)
-        words = len(text.split())
+            if source.job == CANDIDATES and found.id in self.problems:
+                return  # it was kept: it is one of the problems already
+            self.index.execute(
+                "DELETE FROM items WHERE n IN (SELECT n FROM items INDEXED BY by_id WHERE id = ? AND job = ?)",
+                (found.id, CANDIDATES),
+            )
+        self._enter(source, found, start, length)
+
+    def _tree(self, source: Source, row: dict[str, Any], start: int, length: int) -> None:
+        """Take in the instructions of one tree."""
+        for found in tree_entries(row, self.floor):
+            self._enter(source, found, start, length)
+
+    def _enter(self, source: Source, found: Entry, start: int, length: int) -> None:
+        split, origin = found.where or self.problems.get(found.problem, ("", ""))
+        if source.stage == "problems":
+            self.problems[found.id] = (split, origin)
         cursor = self.index.execute(
             INSERT,
-            (values["id"], source.stage, source.job, source.name, start, length, values["problem"], values["parent"],
-             values["kind"], values["author"], values["number"], words, values["finish"], split, origin,
-             child_seed("review", values["id"])),
+            (found.id, source.stage, source.job, source.name, start, length, found.problem, found.parent, found.kind,
+             found.author, found.number, len(found.text.split()), found.finish, split, origin,
+             child_seed("review", found.id), found.tokens, found.status, found.answer, found.dropped, found.priority),
         )  # fmt: skip
-        self.index.execute("INSERT INTO texts(rowid, text) VALUES (?, ?)", (cursor.lastrowid, searchable(text)))
-        self.touched.add((source.stage, values["problem"]))
+        self.index.execute("INSERT INTO texts(rowid, text) VALUES (?, ?)", (cursor.lastrowid, searchable(found.text)))
+        self.touched.add((source.stage, found.problem))
         if source.stage in ("rationales", "predictions"):
-            self._join_waiting((source.stage, source.job, values["id"]))
+            self._join_waiting((source.stage, source.job, found.id))
+
+    def _claim(self, source: Source, row: dict[str, Any], start: int, length: int) -> None:
+        """Take in what a judge that is not the verifier, such as a jury, said of a record."""
+        named = next((name for name in ("record", "problem_id", "rationale_id") if name in row), "record")
+        stage = str(row.get("stage") or ("rationales" if named == "rationale_id" else "problems"))
+        record, answer = str(row[named]), row.get("answer")
+        self.index.execute(
+            "DELETE FROM claims WHERE record = ? AND stage = ? AND judge = ?", (record, stage, source.job)
+        )
+        self.index.execute(
+            "INSERT INTO claims VALUES (?,?,?,?,?,?,?)",
+            (source.job, stage, record, str(row["status"]), None if answer is None else searchable(str(answer))[:200],
+             searchable(str(row.get("reason") or ""))[:200], source.name),
+        )  # fmt: skip
+        self.touched.add((stage, record))
 
     def _verdict(self, source: Source, row: dict[str, Any], start: int, length: int) -> None:
         answer = row.get("answer")
@@ -168,6 +207,8 @@ class Indexer:
             self.index.execute("UPDATE items SET status = '', answer = NULL WHERE stage = ? AND job = ?", where)
         elif source.stage == "dropped":
             self.index.execute("UPDATE items SET dropped = '' WHERE stage = ?", (source.of,))
+        elif source.stage == "claims":
+            self.index.execute("DELETE FROM claims WHERE file = ?", (source.name,))
         else:
             self.index.execute("DELETE FROM items WHERE file = ?", (source.name,))
         if source.stage in ("verdicts", "dropped"):
@@ -187,6 +228,7 @@ class Indexer:
         self.index.execute("DELETE FROM touched")
         self.index.executemany("INSERT INTO touched VALUES (?, ?)", sorted(self.touched))
         self.index.execute(DISPUTES)
+        self.index.execute(CLAIMS)
         self.index.execute(LATE_PROBLEMS)
         folding.settle_all(self.index)
         self.index.execute("DELETE FROM facets")
@@ -210,6 +252,15 @@ FROM (SELECT i.stage, i.job, i.problem, count(DISTINCT i.answer) AS answers, sum
       FROM touched t CROSS JOIN items i INDEXED BY by_problem ON i.problem = t.problem AND i.stage = t.stage
       WHERE i.stage IN ('rationales', 'predictions') GROUP BY i.stage, i.job, i.problem) AS v
 WHERE items.problem = v.problem AND items.stage = v.stage AND items.job = v.job
+"""
+CLAIMS = """
+UPDATE items SET is_disputed = v.verdicts > 1, priority = (v.verdicts > 1) + (v.status = 'UNVERIFIED') + v.unsure,
+  status = CASE WHEN v.verdicts > 1 THEN 'UNVERIFIED' ELSE v.status END, answer = v.answer
+FROM (SELECT c.record, count(DISTINCT c.status) AS verdicts, min(c.status) AS status, max(c.answer) AS answer,
+        max(c.reason LIKE '%split%') AS unsure
+      FROM touched t CROSS JOIN claims c INDEXED BY claimed ON c.record = t.problem AND c.stage = t.stage
+      WHERE t.stage = 'problems' GROUP BY c.record) AS v
+WHERE items.n IN (SELECT i.n FROM items i INDEXED BY by_id WHERE i.id = v.record AND i.stage = 'problems')
 """
 LATE_PROBLEMS = """
 UPDATE items SET split = p.split, source = p.source
@@ -249,38 +300,6 @@ def keep_up(folder: Path, stop: threading.Event, report: Callable[[str], None]) 
             stop.wait(POLL_S)
         if indexer is not None:
             indexer.index.close()
-
-
-def searchable(text: str) -> str:
-    """Return what SQLite can hold of a text: no broken surrogates, no null bytes, not without end."""
-    return text[:SEARCHED_CHARACTERS].encode("utf-8", "replace").decode("utf-8").replace("\x00", " ")
-
-
-def _problem(row: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    id = str(row["id"])
-    where = (searchable(str(row.get("split") or "train")), searchable(str(row.get("source") or "")))
-    values = {"id": id, "problem": id, "parent": row.get("parent_id"), "kind": str(row.get("answer_type") or "text")}
-    text = f"{row['question']}\n{row.get('answer') or ''}"
-    return {**values, "author": "", "number": 0, "finish": "", "where": where}, text
-
-
-def _rationale(row: dict[str, Any]) -> tuple[dict[str, Any], str]:
-    id = str(row["id"]) if "id" in row else rationale_from(row).id
-    problem = str(row["problem_id"] if "problem_id" in row else row["question_id"])
-    text = str(row["text"])
-    if row.get("reasoning_content"):
-        text = f"{row['reasoning_content']}\n{text}"
-    number = row.get("index") or 0
-    return {
-        "id": id, "problem": problem, "parent": None, "kind": str(row["kind"]), "number": int(number),
-        "author": searchable(str(row.get("author") or "")), "finish": str(row.get("finish") or ""),
-    }, text  # fmt: skip
-
-
-def _example(row: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    parent = row.get("rationale_id")
-    values = {"id": str(row["id"]), "problem": str(row.get("group") or ""), "parent": parent, "kind": str(row["task"])}
-    return {**values, "author": "", "number": 0, "finish": ""}, str(row["target"])
 
 
 def _is_replaced(state: Mapping[str, Any], file: BinaryIO, path: Path) -> bool:

@@ -32,8 +32,13 @@ ORDER_WORDS = {
     "calibration": "at random (calibration)",
     "shortest": "shortest first",
     "longest": "longest first",
+    "costliest": "costliest first",
 }
-STATUS_WORDS = {name: words for name, _, words in STATUSES}
+STATUS_WORDS = {name: words for name, _, words in STATUSES} | {
+    "PASSED": "passed its judge", "LOW": "judged too low", "REFUSED": "refused by a rule", "UNJUDGED": "not judged",
+}  # fmt: skip
+JURY_WORDS = {"CORRECT": "confirmed", "WRONG": "not confirmed", "UNVERIFIED": "undecided"}
+"""What a judge of problems, such as a jury, says of one."""
 REVIEW_MARKS = {"accepted": "✓ accepted", "rejected": "✗ rejected", "edited": "✎ edited", "disputed": "⚑ disputed"}
 
 
@@ -67,7 +72,10 @@ def filter_form(filters: Filters, facets: Mapping[str, Mapping[str, int]]) -> Ht
         _pick(
             name,
             words,
-            {value: f"{_value_words(name, value)} ({count:,})" for value, count in facets.get(name, {}).items()},
+            {
+                value: f"{_value_words(name, value, filters.stage)} ({count:,})"
+                for value, count in facets.get(name, {}).items()
+            },
             chosen.get(name, ""),
         )
         for name, words in FILTERS.items()
@@ -75,28 +83,30 @@ def filter_form(filters: Filters, facets: Mapping[str, Mapping[str, int]]) -> Ht
     ]
     reviews = {name: {"none": "undecided", "any": "decided"}.get(name, name) for name in REVIEWS}
     picks.append(_pick("review", "decision", reviews, filters.review))
+    has_paths = filters.stage in ("rationales", "predictions")
+    bounds = [("shortest", "words from", filters.shortest), ("longest", "to", filters.longest)]
+    if has_paths:
+        bounds += [("cheapest", "tokens from", filters.cheapest), ("dearest", "to", filters.dearest)]
     lengths = [
         element("label", element("span", words), element("input", type="number", name=name, min=0, value=value))
-        for name, words, value in (("shortest", "words from", filters.shortest), ("longest", "to", filters.longest))
+        for name, words, value in bounds
     ]
-    checked = "" if filters.is_disputed else None
-    disputed = element(
-        "label",
-        element("input", type="checkbox", name="disputed", value="1", checked=checked),
-        "answers disagree",
-        class_="tick",
-    )
+    ticks = [_tick("disputed", "answers disagree", filters.is_disputed)] if has_paths else []
+    if filters.stage == "problems" and facets.get("status"):
+        ticks = [
+            _tick("judged", "judged", filters.is_judged),
+            _tick("disputed", "judges disagree", filters.is_disputed),
+        ]
     order = _pick("order", "order", ORDER_WORDS, filters.order, empty=False)
     button = element("button", "Show", type="submit")
     off = element("a", "all", href=f"/?stage={filters.stage}")
-    has_paths = filters.stage in ("rationales", "predictions")
     return element(
         "form",
         hidden(stage=filters.stage),
         search,
         *picks,
         *lengths,
-        disputed if has_paths else None,
+        *ticks,
         order,
         button,
         off,
@@ -130,18 +140,23 @@ def row_view(folder: Path, row: Row, filters: Filters, number: int) -> Html:
     )
 
 
-def facts(row: Row) -> list[Child]:
+def facts(row: Row, *, numbered: bool = True) -> list[Child]:
     """Return what is known about a record in a few words: verdict, author, kind, split, decision."""
+    has_number = numbered and row["stage"] in ("rationales", "predictions")
     name = row["author"] if row["stage"] == "rationales" else row["job"]
+    before = " (before training)" if row["stage"] == "predictions" and name == "untrained" else ""
     parts = [
         element("b", verdict_words(row), class_="mark") if row["status"] else None,
-        element("span", name) if name else None,
+        element("span", name + before) if name else None,
         element("span", KINDS.get(row["kind"], (row["kind"],))[0]),
-        element("span", f"no. {row['number']}") if row["stage"] in ("rationales", "predictions") else None,
+        element("span", f"no. {row['number']}") if has_number else None,
         element("span", f"{row['words']:,} words"),
+        element("span", f"{row['tokens']:,} tokens") if row["tokens"] else None,
         element("span", row["split"]) if row["split"] else None,
         element("span", f"dropped: {row['dropped'].replace('_', ' ')}") if row["dropped"] else None,
-        element("span", "answers disagree") if row["is_disputed"] else None,
+        element("span", "judges disagree" if row["stage"] == "problems" else "answers disagree")
+        if row["is_disputed"]
+        else None,
     ]
     state = element("span", REVIEW_MARKS.get(row["review"], ""), class_=f"state {row['review']}", data_state=row["n"])
     return [*parts, state]
@@ -149,14 +164,19 @@ def facts(row: Row) -> list[Child]:
 
 def verdict_words(row: Row) -> str:
     """Return a verdict in a reader's words."""
-    mark = {"CORRECT": "✓ ", "WRONG": "✗ "}.get(row["status"], "")
+    mark = {"right": "✓ ", "wrong": "✗ "}.get(tone(row), "")
     answer = f": {cut(row['answer'], 40)}" if row["answer"] is not None else ""
-    return f"{mark}{STATUS_WORDS.get(row['status'], row['status'])}{answer}"
+    return f"{mark}{_status_words(row['status'], row['stage'])}{answer}"
+
+
+def _status_words(status: str, stage: str) -> str:
+    words = JURY_WORDS if stage == "problems" else STATUS_WORDS
+    return words.get(status, status)
 
 
 def tone(row: Row) -> str:
     """Return the style sheet's word for a record's verdict."""
-    return {"CORRECT": "right", "WRONG": "wrong"}.get(row["status"], "")
+    return {"CORRECT": "right", "PASSED": "right", "WRONG": "wrong", "LOW": "wrong"}.get(row["status"], "")
 
 
 def decide_form(row: Row, address: str, order: str = "", reason: bool = False) -> Html:
@@ -209,9 +229,16 @@ def _pick(name: str, words: str, values: Mapping[str, str], chosen: str, *, empt
     return element("label", element("span", words), element("select", *options, name=name))
 
 
-def _value_words(name: str, value: str) -> str:
+def _tick(name: str, words: str, is_on: bool) -> Html:
+    box = element("input", type="checkbox", name=name, value="1", checked="" if is_on else None)
+    return element("label", box, words, class_="tick")
+
+
+def _value_words(name: str, value: str, stage: str) -> str:
     if name == "status":
-        return STATUS_WORDS.get(value, value)
+        return _status_words(value, stage)
+    if name == "job" and stage == "instructions":
+        return value
     return KINDS[value][1] if name == "kind" and value in KINDS else cut(value, 40)
 
 

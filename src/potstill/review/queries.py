@@ -14,8 +14,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from potstill.errors import DataError, shorten
-from potstill.review.indexing import searchable
-from potstill.review.store import STAGES, Row, path_of, read_row, verdicts_name
+from potstill.review.entries import searchable
+from potstill.review.store import STAGES, Row, path_of, read_node, read_row, verdicts_name
 
 PAGE = 40
 """Records on one page of a list."""
@@ -32,6 +32,7 @@ ORDERS: dict[str, tuple[tuple[str, bool], ...]] = {
     "calibration": (("draw", True), ("n", True)),
     "shortest": (("words", True), ("n", True)),
     "longest": (("words", False), ("n", False)),
+    "costliest": (("tokens", False), ("n", False)),
 }
 """What a list can be ordered by: next puts uncertain and disagreeing ones first, calibration is a fixed random order.
 Each is a column of the index and whether it ascends."""
@@ -45,8 +46,13 @@ class Filters:
     equals: tuple[tuple[str, str], ...] = ()
     review: str = ""
     is_disputed: bool = False
+    is_judged: bool = False
+    """Only what a judge has said something of."""
     shortest: int | None = None
     longest: int | None = None
+    cheapest: int | None = None
+    """Completion tokens at least."""
+    dearest: int | None = None
     words: str = ""
     """What the texts must contain: all of these words, or "phrases in quotes"; the last may be the beginning of one."""
     order: str = "file"
@@ -65,6 +71,9 @@ class Filters:
             equals=tuple((name, query[name]) for name in EQUALS if query.get(name)),
             review=_one_of(query, "review", ("", *REVIEWS)),
             is_disputed=bool(query.get("disputed")),
+            is_judged=bool(query.get("judged")),
+            cheapest=_number(query, "cheapest"),
+            dearest=_number(query, "dearest"),
             shortest=_number(query, "shortest"),
             longest=_number(query, "longest"),
             words=query.get("q", "")[:200],
@@ -76,7 +85,8 @@ class Filters:
         """Return the list's address with some filters changed; an empty value takes one off."""
         named: dict[str, Any] = {
             "stage": self.stage, **dict(self.equals), "review": self.review, "disputed": 1 if self.is_disputed else "",
-            "shortest": self.shortest, "longest": self.longest, "q": self.words,
+            "judged": 1 if self.is_judged else "", "shortest": self.shortest, "longest": self.longest,
+            "cheapest": self.cheapest, "dearest": self.dearest, "q": self.words,
             "order": self.order if self.order != "file" else "", "page": self.page if self.page > 1 else "", **changes,
         }  # fmt: skip
         return "/?" + urlencode({key: value for key, value in named.items() if value not in ("", None)})
@@ -206,8 +216,22 @@ def problem_item(index: sqlite3.Connection, id: str) -> sqlite3.Row | None:
     return index.execute("SELECT * FROM items INDEXED BY by_id WHERE id = ? AND stage = 'problems'", (id,)).fetchone()  # type: ignore[no-any-return]
 
 
+def claims_on(index: sqlite3.Connection, stage: str, record: str) -> list[sqlite3.Row]:
+    """Return what each judge said of a record."""
+    query = "SELECT * FROM claims INDEXED BY claimed WHERE record = ? AND stage = ? ORDER BY judge"
+    return index.execute(query, (record, stage)).fetchall()
+
+
+def tree_items(index: sqlite3.Connection, seed: str, job: str) -> dict[int, sqlite3.Row]:
+    """Return number -> index row of the instructions of one tree."""
+    query = "SELECT * FROM items INDEXED BY by_problem WHERE problem = ? AND stage = 'instructions' AND job = ?"
+    return {row["number"]: row for row in index.execute(query, (seed, job))}
+
+
 def text_of(folder: Path, row: Row) -> dict[str, Any]:
-    """Return a record as its file holds it."""
+    """Return a record as its file holds it; of a tree's line the one instruction."""
+    if row["stage"] == "instructions":
+        return read_node(folder, row)
     return read_row(folder, row["file"], row["start"], row["length"])
 
 
@@ -243,7 +267,8 @@ def _order_by(name: str, *, is_back: bool = False) -> str:
 
 
 def _where(filters: Filters) -> tuple[str, list[str], list[Any]]:
-    is_sample = filters.order == "calibration" and not (filters.equals or filters.is_disputed or filters.longest)
+    is_filtered = any((filters.equals, filters.is_disputed, filters.is_judged, filters.longest, filters.dearest))
+    is_sample = filters.order == "calibration" and not is_filtered
     tables = f"items INDEXED BY {'by_draw' if is_sample else 'listing'}"
     conditions = ["items.stage = ?"]
     values: list[Any] = [filters.stage]
@@ -257,9 +282,14 @@ def _where(filters: Filters) -> tuple[str, list[str], list[Any]]:
         values += [filters.review] if filters.review not in ("none", "any") else []
     if filters.is_disputed:
         conditions.append("items.is_disputed = 1")
-    for bound, sign in ((filters.shortest, ">="), (filters.longest, "<=")):
+    if filters.is_judged:
+        conditions.append("items.status != ''")
+    for column, bound, sign in (
+        ("words", filters.shortest, ">="), ("words", filters.longest, "<="), ("tokens", filters.cheapest, ">="),
+        ("tokens", filters.dearest, "<="),
+    ):  # fmt: skip
         if bound is not None:
-            conditions.append(f"items.words {sign} ?")
+            conditions.append(f"items.{column} {sign} ?")
             values.append(bound)
     if filters.words:
         expression = match_expression(filters.words)

@@ -21,11 +21,13 @@ from potstill.review.decisions import job_of
 
 Row = sqlite3.Row | Mapping[str, Any]
 """A record's row of the index."""
-SCHEMA = 1
+SCHEMA = 2
 """Raise it when a table changes: an index of another schema is made anew."""
 ANY_JOB = "*"
 """Of what is about rationales of all rounds."""
-STAGES = ("rationales", "predictions", "examples", "problems")
+STAGES = ("rationales", "predictions", "examples", "problems", "instructions")
+CANDIDATES = "candidates"
+"""The job of problems that a generator made, kept or not: `candidates.jsonl`."""
 # Every list is answered from the index `listing` alone, whatever its filters and order: its worst case is one pass over
 # narrow entries. An index for each order would be faster for some and very slow for filters that few records pass.
 TABLES = """
@@ -35,17 +37,21 @@ CREATE TABLE items(
   n INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT, stage TEXT, job TEXT, file TEXT, start INTEGER, length INTEGER,
   problem TEXT, parent TEXT, kind TEXT, author TEXT, number INTEGER, words INTEGER, finish TEXT, split TEXT,
   source TEXT, status TEXT DEFAULT '', answer TEXT, judged INTEGER, dropped TEXT DEFAULT '',
-  is_disputed INTEGER DEFAULT 0, priority REAL DEFAULT 0, draw INTEGER, review TEXT DEFAULT '');
+  is_disputed INTEGER DEFAULT 0, priority REAL DEFAULT 0, draw INTEGER, review TEXT DEFAULT '',
+  tokens INTEGER DEFAULT 0);
 CREATE INDEX by_id ON items(id);
 CREATE INDEX by_problem ON items(problem, stage, job);
 CREATE INDEX by_parent ON items(parent) WHERE stage = 'problems';
 CREATE INDEX by_stage ON items(stage, job, kind);
 CREATE INDEX by_draw ON items(stage, draw);
 CREATE INDEX listing ON items(
-  stage, n, kind, status, author, job, split, source, dropped, finish, review, is_disputed, words, priority, draw);
+  stage, n, kind, status, author, job, split, source, dropped, finish, review, is_disputed, words, tokens,
+  priority, draw);
 CREATE VIRTUAL TABLE texts USING fts5(text, content='', tokenize='unicode61');
 CREATE TABLE waiting(job TEXT, id TEXT, status TEXT, answer TEXT, judged INTEGER, dropped TEXT);
 CREATE INDEX waiting_id ON waiting(id);
+CREATE TABLE claims(judge TEXT, stage TEXT, record TEXT, status TEXT, answer TEXT, reason TEXT, file TEXT);
+CREATE INDEX claimed ON claims(record, stage);
 CREATE TABLE decisions(
   id TEXT PRIMARY KEY, at TEXT, by TEXT, action TEXT, stage TEXT, job TEXT, record TEXT, row TEXT, undone INTEGER);
 CREATE INDEX decided ON decisions(record);
@@ -62,7 +68,7 @@ class Source:
     path: Path
     """Where its lines are: the file itself, or what was unpacked from its `.gz`."""
     stage: str
-    """One of `STAGES`, or verdicts, dropped."""
+    """One of `STAGES`, or verdicts, dropped, claims."""
     job: str = ""
     of: str = "rationales"
     """Which stage's texts verdicts and drops are about."""
@@ -89,7 +95,7 @@ def open_index(folder: Path) -> sqlite3.Connection:
 
 def require_run(folder: Path) -> None:
     """Raise `DataError` unless a folder holds something of a run that can be looked at."""
-    named = ("problems.jsonl", "rationales.jsonl", "predictions", "examples", "examples.jsonl")
+    named = ("problems.jsonl", "rationales.jsonl", "predictions", "examples", "examples.jsonl", "trees.jsonl")
     if any((folder / name).exists() or (folder / f"{name}.gz").exists() for name in named):
         return
     found = "nothing to review in it yet" if folder.is_dir() else "no such folder"
@@ -103,6 +109,10 @@ def require_run(folder: Path) -> None:
 def sources_of(folder: Path) -> Iterator[Source]:
     """Yield the files of a run that exist by now, problems first, verdicts after what they judge."""
     yield from _source(folder, "problems.jsonl", "problems", "")
+    yield from _source(folder, "candidates.jsonl", "problems", CANDIDATES)
+    yield from _source(folder, "trees.jsonl", "instructions", "")
+    for name in _lines_in(folder / "trees", ""):
+        yield from _source(folder, f"trees/{name}", "instructions", name.removesuffix(".jsonl"))
     for name in _lines_in(folder, "rationales"):
         job = job_of(name)
         yield from _source(folder, name, "rationales", job)
@@ -115,6 +125,8 @@ def sources_of(folder: Path) -> Iterator[Source]:
             yield from _source(folder, f"{stage}/{name}", stage, job)
             if stage == "predictions":
                 yield from _source(folder, verdicts_name(stage, job), "verdicts", job, stage)
+    for name in _lines_in(folder / "judgements", ""):
+        yield from _source(folder, f"judgements/{name}", "claims", name.removesuffix(".jsonl"))
 
 
 def verdicts_name(stage: str, job: str) -> str:
@@ -133,6 +145,16 @@ def read_row(folder: Path, name: str, start: int, length: int) -> dict[str, Any]
     except (OSError, ValueError, RecursionError):
         return {}  # the file was replaced a moment ago; the index notices at its next pass
     return found if isinstance(found, dict) else {}
+
+
+def read_node(folder: Path, row: Row) -> dict[str, Any]:
+    """Return one instruction of a tree, with its parent's text as `before`; empty where it has gone."""
+    nodes = read_row(folder, row["file"], row["start"], row["length"]).get("nodes") or []
+    if row["number"] >= len(nodes):
+        return {}
+    node = nodes[row["number"]]
+    above = node.get("parent")
+    return {**node, "before": nodes[above]["text"] if isinstance(above, int) and above < len(nodes) else None}
 
 
 def path_of(folder: Path, name: str) -> Path:

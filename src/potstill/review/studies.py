@@ -1,4 +1,4 @@
-"""The pages of blind comparison, calibration and the history of decisions."""
+"""The pages of blind comparison and of the history of decisions."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from potstill.evaluation.page.markup import Html, cut, element, join
-from potstill.evaluation.page.naming import KINDS
 from potstill.evaluation.tables import p_value
 from potstill.review import queries
-from potstill.review.calibrating import WANTED_HALF_WIDTH
 from potstill.review.colouring import coloured
 from potstill.review.comparing import QUESTION, Comparison, Pair
 from potstill.review.detail import SHOWN_CHARACTERS
@@ -118,7 +116,7 @@ def result_page(comparison: Comparison, result: Mapping[str, Any]) -> Html:
         "only pairs whose answers are both right." if comparison.only_right else "a random sample of the problems."
     )
     if result["rate"] is None:
-        return join(title, element("p", said, class_="lead"), links)
+        return join(title, element("p", said, class_="lead"), *_judges(comparison, result["judges"]), links)
     alpha = (
         ""
         if result["alpha"] is None
@@ -157,70 +155,48 @@ def result_page(comparison: Comparison, result: Mapping[str, Any]) -> Html:
             "p", f"Interval: {result['by']}. p: exact sign test of the pairs against equal preference.", class_="soft"
         ),
         element("ul", *(element("li", one) for one in raters)),
+        *_judges(comparison, result["judges"]),
         links,
     )
 
 
-def calibration_page(rows: Sequence[Mapping[str, Any]], skipped: int, stages: Sequence[str]) -> Html:
-    """Return how far the verifier can be believed, and where to go on."""
+def _judges(comparison: Comparison, judges: Mapping[str, Any]) -> list[Html]:
+    """Return what models said of the same pairs, and how far they agree with the people."""
+    if not judges:
+        return []
     body = [
         element(
             "tr",
-            element("th", f"{row['stage']}, {KINDS.get(row['kind'], ('', row['kind']))[1] or 'all'}", scope="row"),
-            element("td", row["n"], class_="number"),
-            *_measure(row["precision"]),
-            *_measure(row["recall"]),
+            element("th", name, scope="row"),
+            *(
+                element("td", cell, class_="number")
+                for cell in (*_cells(one)[:4], *_estimate(one["agreement"]), *_estimate(one["kappa"], 1, ""),
+                             f"{100 * one['changed_by_swap']:.0f} %" if one["changed_by_swap"] is not None else "-")
+            ),
         )
-        for row in rows
-    ]
-    names = ("", "reviewed", "precision", "95 % interval", "more", "recall", "95 % interval", "more")
+        for name, one in judges.items()
+        if one["rate"] is not None
+    ]  # fmt: skip
+    names = ("", f"prefers {comparison.a}", "95 % interval", "p", "pairs", "agrees with people", "95 % interval",
+             "kappa", "95 % interval", "changed by the order")  # fmt: skip
     head = element(
         "tr", *(element("th", name, scope="col", class_="number" if at else None) for at, name in enumerate(names))
     )
     said = (
-        "Accept a text whose reasoning and answer are right, reject it otherwise. Precision: of what the verifier "
-        "calls right, the share that people accept. Recall: of what people accept, the share that it calls right. "
-        f"More: how many further records of that order make the interval ± {100 * WANTED_HALF_WIDTH:.0f} points wide."
+        "Models that judged the same pairs, each in both orders; where the order decides, it is no difference. Agrees: "
+        "of the pairs that people judged too, the share on which it says what most of them say; kappa: beyond chance."
     )
-    links = [
-        element(
-            "li",
-            element(
-                "a", f"Go on with the random sample of {stage}", href=f"/?stage={stage}&order=calibration&review=none"
-            ),
-        )
-        for stage in stages
-    ]
-    links += [
-        element(
-            "li",
-            element(
-                "a",
-                f"The {stage} whose answers are uncertain or disagree, first (not for calibration)",
-                href=f"/?stage={stage}&order=next&review=none",
-            ),
-        )
-        for stage in stages
-    ]
-    left = {
-        name: sum(row["left_out"].get(name, 0) for row in rows if row["kind"])
-        for name in ("edited", "disputed", "unchecked")
-    }
-    out = ", ".join(f"{count} {name}" for name, count in left.items() if count)
-    passed = (
-        f"{skipped} records of the random order were passed over: the sample is not random until they are decided. "
-        if skipped
-        else ""
-    )
-    table = element("div", element("table", element("thead", head), element("tbody", *body)), class_="scroll")
-    return join(
-        element("h1", "Calibration"),
-        element("p", said, class_="lead"),
-        table if rows else element("p", "Nothing of the random sample was decided yet.", class_="soft"),
-        element("p", passed, f"Left out: {out}." if out else "", class_="soft"),
-        element("ul", *links),
-        element("p", element("a", "as JSON", href="/calibration.json")),
-    )
+    table = element("table", element("thead", head), element("tbody", *body))
+    region = element("div", table, class_="scroll", tabindex=0, role="region", aria_label="Models as judges")
+    return [element("h2", "Models as judges"), element("p", said, class_="soft"), region]
+
+
+def _estimate(part: Mapping[str, Any], scale: int = 100, unit: str = " %") -> tuple[str, str]:
+    if part["value"] is None:
+        return "-", ""
+    digits = 1 if scale == 100 else 2
+    low, high = (scale * part[name] for name in ("low", "high"))
+    return f"{scale * part['value']:.{digits}f}{unit}", f"[{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def decisions_page(rows: Sequence[sqlite3.Row], reviewer: str, counts: Mapping[str, int]) -> Html:
@@ -277,15 +253,3 @@ def _cells(part: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _named(comparison: Comparison, side: str) -> str:
     return {"a": comparison.a, "b": comparison.b}.get(side, "no difference")
-
-
-def _measure(part: Mapping[str, Any]) -> list[Html]:
-    if part["value"] is None:
-        cells = ["-", "", "-"]
-    else:
-        cells = [
-            f"{100 * part['value']:.1f} %",
-            f"[{100 * part['low']:.1f}, {100 * part['high']:.1f}]",
-            f"{part['more']:,}",
-        ]
-    return [element("td", cell, class_="number") for cell in cells]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -9,7 +10,7 @@ from aiohttp import web
 from potstill.errors import ConfigError
 from potstill.evaluation.page.markup import Html
 from potstill.review import decisions, frame, queries, studies
-from potstill.review.calibrating import calibration, skipped
+from potstill.review.calibrating import WANTED_HALF_WIDTH, calibration, skipped
 from potstill.review.comparing import (  # fmt: skip
     CHOICES,
     Comparison,
@@ -22,6 +23,7 @@ from potstill.review.comparing import (  # fmt: skip
     sources,
     standing,
 )
+from potstill.review.trusting import calibration_page
 
 if TYPE_CHECKING:
     from potstill.review.server import Review
@@ -125,18 +127,20 @@ class Studies:
         return web.json_response(self.result(request)[1])
 
     async def show_calibration(self, request: web.Request) -> web.Response:
-        """Show how far the verifier can be believed."""
+        """Show how far each judge can be believed."""
         self.review.catch_up()
-        found = queries.sizes(self.review.index)
-        stages = [stage for stage in ("rationales", "predictions") if found[stage]]
-        passed = sum(skipped(self.review.index, stage) for stage in stages)
-        content = studies.calibration_page(calibration(self.review.index), passed, stages)
+        index, width = self.review.index, half_width(request)
+        found = queries.sizes(index)
+        stages = [stage for stage in ("rationales", "predictions", "instructions") if found[stage]]
+        stages += ["problems"] if index.execute("SELECT 1 FROM claims WHERE stage = 'problems'").fetchone() else []
+        passed = sum(skipped(index, stage) for stage in stages)
+        content = calibration_page(calibration(index, width), passed, stages, width)
         return self.answer(request, "calibration", "Calibration", content)
 
     async def calibration_json(self, request: web.Request) -> web.Response:
         """Return the same as JSON."""
         self.review.catch_up()
-        return web.json_response(calibration(self.review.index))
+        return web.json_response(calibration(self.review.index, half_width(request)))
 
     async def show_decisions(self, request: web.Request) -> web.Response:
         """Show the last decisions."""
@@ -157,6 +161,25 @@ class Studies:
         return self.review.page(frame.page(self.review.view(request, here), title, content))
 
 
+def half_width(request: web.Request) -> float:
+    """Return the half width of an interval that an address asks for, as a fraction.
+
+    Raises:
+        ConfigError: It is not a number of points between 0.5 and 50.
+    """
+    given = request.query.get("width", "")
+    if not given:
+        return WANTED_HALF_WIDTH
+    try:
+        points = float(given)
+    except ValueError:
+        points = math.nan
+    if not 0.5 <= points <= 50:
+        message = f"calibration: width is {given[:40]!r}; expected a number of percentage points from 0.5 to 50"
+        raise ConfigError(message)
+    return points / 100
+
+
 def begin(review: Review, comparison: Comparison, name: str) -> str:
     """Note a comparison in `review.jsonl` unless it is there, and return its key.
 
@@ -173,6 +196,11 @@ def begin(review: Review, comparison: Comparison, name: str) -> str:
     return comparison.key
 
 
-def result_of(review: Review, comparison: Comparison, n_pairs: int) -> dict[str, Any]:
-    """Return what the judgements of a comparison say so far."""
-    return outcome(comparison, decisions.rows_of(review.folder), n_pairs)
+def result_of(review: Review, comparison: Comparison, n_pairs: int | None = None) -> dict[str, Any]:
+    """Return what the judgements of a comparison say so far.
+
+    Args:
+        n_pairs: How many pairs it has; `None`: they are drawn to be counted.
+    """
+    count = len(pairs_of(review.index, comparison)) if n_pairs is None else n_pairs
+    return outcome(comparison, decisions.rows_of(review.folder), count)
