@@ -16,7 +16,7 @@ LAYERS = [
      "evaluation.datasets", "evaluation.sources"},
     {"rationales.sampling", "rationales.asking", "rationales.planning", "rationales.resuming", "rationales.running",
      "rationales.verification", "students.*", "evaluation.grading", "evaluation.scoring", "verdicts",
-     "generators.planning"},
+     "generators.planning", "generators.recomputing", "generators.counterfactuals"},
     {"arms", "preflight", "purchases", "rounds", "pipeline", "evaluation.*", "review.*", "commands.*",
      "cli", "instructions", "__main__", "__init__"},
 ]  # fmt: skip

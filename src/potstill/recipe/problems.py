@@ -46,6 +46,12 @@ class ProblemsConfig(SourceConfig):
     `source`, or of the `train` split."""
     splits: dict[str, SourceConfig] = {}
     """Our split name -> its own source; instead of `source`."""
+    about: str = ""
+    """One sentence on what is asked, told to teachers that edit or judge the problems."""
+    editable: tuple[str, ...] = ()
+    """The fields (columns of `question`) that a counterfactual may edit; empty: all."""
+    definitions: dict[str, str] = {}
+    """Label -> what it means, told to teachers that edit or judge the problems."""
 
     @model_validator(mode="after")
     def _one_form(self) -> ProblemsConfig:

@@ -36,6 +36,10 @@ class Task(Table):
     """As `problems.question`: a text with {column}, where the question is spread over several columns."""
     columns: dict[str, str] = {}
     """As `problems.columns`."""
+    editable: tuple[str, ...] = ()
+    """As `problems.editable`: which columns of the question a counterfactual may edit."""
+    definitions: dict[str, str] = {}
+    """As `problems.definitions`: what each label means."""
     template: str = "scotd"
     """A built-in template's name, or a file beside this one."""
     demonstrations: str | None = None
@@ -55,11 +59,26 @@ class Task(Table):
             raise ValueError(message)
         return self
 
+    @model_validator(mode="after")
+    def _words_fit_labels(self) -> Task:
+        known = {"label": self.labels, "yesno": ("yes", "no")}.get(self.answer_type, ())
+        unknown = [label for label in self.definitions if label not in known]
+        if unknown:
+            message = f"definitions: {unknown[0]!r} is no label of this task; labels: {', '.join(known) or 'none'}"
+            raise ValueError(message)
+        columns = re.findall(r"\{(\w+)\}", self.question or "{question}")
+        unknown = [name for name in self.editable if name not in columns]
+        if unknown:
+            message = f"editable: {unknown[0]!r} is no column of the question; columns: {', '.join(columns)}"
+            raise ValueError(message)
+        return self
+
     def tables(self) -> dict[str, dict[str, Any]]:
         """Return the recipe tables that the task stands for, with only what it says."""
         problems = {"answer_type": self.answer_type, "labels": list(self.labels), "question": self.question}
+        told = {"about": self.about, "editable": list(self.editable), "definitions": self.definitions}
         tables: dict[str, dict[str, Any]] = {
-            "problems": {**problems, "columns": self.columns},
+            "problems": {**problems, "columns": self.columns, **told},
             "sample": {"template": self.template, "demonstrations": self.demonstrations, "system": self.system},
             "mix": {"prompt": self.prompt},
         }
