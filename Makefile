@@ -20,11 +20,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "installing torch (constraints.txt: $$(grep '^torch==' constraints.txt)); a local wheel is used where pip finds one"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
 	@$(BIN)/python -c 'import torch; print("torch", torch.__version__, "on", "CUDA" if torch.cuda.is_available() else "CPU")'
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[train,sandbox]'
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[train,sandbox,ray]'
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[train,sandbox,lora,datasets,dev]'
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[train,sandbox,ray,lora,datasets,dev]'
 	@touch $@
 
 ## make demo    distil the miniature's teacher into its student, with every stage real (at most 5 minutes)

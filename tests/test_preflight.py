@@ -106,3 +106,13 @@ def test_a_plan_does_not_ask_for_the_machine_that_will_train(here):
     if not torch.cuda.is_available():
         with pytest.raises(ConfigError, match="bf16"):
             require_sound_arms(arms)
+
+
+def test_a_ledger_on_a_network_file_system_is_refused_for_a_cluster(tmp_path):
+    """Its folders are shared; SQLite is not safe there."""
+    from potstill.preflight import require_local_disk
+
+    mounts = f"/dev/sda / ext4 rw 0 0\nserver:/x {tmp_path} nfs4 rw 0 0\n"
+    with pytest.raises(ConfigError, match=r"network file system \(nfs4\).*--ledger FILE"):
+        require_local_disk(str(tmp_path / "ledger.sqlite"), mounts)
+    require_local_disk(str(tmp_path / "ledger.sqlite"), "/dev/sda / ext4 rw 0 0\n")

@@ -15,12 +15,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from potstill import engines
 from potstill.arms import Arm, arms_of, require_means, run_arms
 from potstill.ensembles import Members, assemble
 from potstill.errors import ConfigError
 from potstill.instructions import evolve_run, is_evolved, require_sound_evolving, written_files
 from potstill.messages import say
-from potstill.preflight import require_endpoint, require_sound_arms, require_sound_asking, require_splits
+from potstill.preflight import (
+    require_endpoint,
+    require_engine,
+    require_sound_arms,
+    require_sound_asking,
+    require_splits,
+)
 from potstill.purchases import Scored, buy, buy_all, greedy, plan_purchases, scored_teachers
 from potstill.recipe.reading import dump_recipe, load_recipe
 from potstill.recipe.teachers import TeacherConfig
@@ -63,7 +70,7 @@ def run_recipe(
     if run_dir is None:
         message = "run: a recipe given as an object needs run_dir, the folder to write"
         raise ConfigError(message)
-    with Run(run_dir) as run:
+    with Run(run_dir) as run, engines.opened(recipe):
         return Pipeline(run, recipe, force=force).run(until)
 
 
@@ -125,11 +132,14 @@ class Pipeline:
         if self.recipe.evolve is not None and not self.files.is_done("evolve", self.marks["evolve"]):
             require_sound_evolving(self.recipe)
             require_endpoint(self.recipe)
+            require_engine(self.recipe)
         if self.reaches("rounds") and not self.files.is_done("filter", self.marks["filter"]):
             require_sound_rounds(self.recipe)
         if self.reaches("sample") and not self.files.is_done("sample", self.marks["sample"]):
             require_sound_asking(self.recipe)
             require_endpoint(self.recipe)
+        if any(self.reaches(name) and not self.files.is_done(name, self.marks[name]) for name in ("sample", "verify")):
+            require_engine(self.recipe)
         if self.reaches("train"):
             is_open = {arm.job: not all(self.files.is_done(*pair) for pair in arm.marks.items()) for arm in self.arms}
             require_sound_arms(arm for arm in self.arms if is_open[arm.job])

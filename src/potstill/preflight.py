@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from potstill.arms import Arm
+from potstill.engines import running
 from potstill.errors import ConfigError, StudentError, require_extra
 from potstill.miniature.embedded import MINIATURE
 from potstill.recipe.students import StudentConfig, TrainConfig
@@ -56,6 +57,39 @@ def require_endpoint(recipe: Recipe) -> None:
     for teacher in require_teachers(recipe):
         if teacher.base_url is not None and teacher.base_url != MINIATURE:
             OpenAIEndpoint(teacher.resolved())
+
+
+def require_engine(recipe: Recipe) -> None:
+    """Raise unless the engine is ready and what it shares lies where it may; a cluster's workers start here.
+
+    Raises:
+        ConfigError: No cluster, none that fits this process, or a ledger on a file system where SQLite is not safe.
+        MissingExtraError: Ray is not installed.
+    """
+    engine = running()
+    if engine is not None:
+        if any(teacher.replay is None for teacher in recipe.teachers):
+            require_local_disk(recipe.ledger)
+        engine.require()
+
+
+def require_local_disk(ledger: str | None, mounts: str | None = None) -> None:
+    """Raise `ConfigError` if a ledger lies on a network file system, where a cluster's shared folders are.
+
+    Args:
+        mounts: The mount table's text; `None`: this machine's.
+    """
+    from potstill.teachers.ledger import default_ledger_path
+    from potstill.teachers.storage import NETWORK, file_system
+
+    path = Path(ledger) if ledger else default_ledger_path()
+    kind = file_system(path, mounts)
+    if kind is not None and kind.startswith(NETWORK):
+        message = (
+            f"ledger {path}: lies on a network file system ({kind}), where SQLite is not safe; with engine: ray the "
+            "ledger stays on a local disk of the machine that runs this command: give --ledger FILE there"
+        )
+        raise ConfigError(message)
 
 
 NEEDS_DEVICE = ("bf16", "fp16", "tf32", "bf16_full_eval", "fp16_full_eval")

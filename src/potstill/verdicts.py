@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
+from potstill.engines import running
 from potstill.errors import DataError
 from potstill.recipe.whole import Recipe
 from potstill.records import Problem, Rationale, Verdict
@@ -27,7 +28,9 @@ def verify_file(run: Run, recipe: Recipe, name: str, out: str, problems: Mapping
     open_rows = (r for r in run.read(name, Rationale) if r.id not in known)
     batch: list[Verdict] = []
     with run.appender(out) as appender:
-        for rationale in verify(open_rows, problems, recipe.verify, sandbox=recipe.sandbox):
+        engine = running()
+        check = verify if engine is None else engine.verify
+        for rationale in check(open_rows, problems, recipe.verify, sandbox=recipe.sandbox):
             assert rationale.verdict is not None, "verify() sets a verdict on every rationale"
             batch.append(rationale.verdict)
             if len(batch) >= BATCH:

@@ -8,10 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from potstill import engines
 from potstill.commands.printing import print_json, print_text
 from potstill.commands.running import print_plan, run_file
 from potstill.errors import ConfigError
 from potstill.messages import say
+from potstill.preflight import require_engine
 from potstill.recipe.problems import SourceConfig
 from potstill.recipe.reading import build_recipe, read_recipe
 from potstill.recipe.whole import Recipe
@@ -104,7 +106,9 @@ def sample(options: argparse.Namespace) -> int:
         return 0
     from potstill.purchases import buy_all
 
-    counts = buy_all(recipe, problems, out, run=str(out.resolve()))
+    with engines.opened(recipe):
+        require_engine(recipe)
+        counts = buy_all(recipe, problems, out, run=str(out.resolve()))
     _print_counts("sample", counts, options)
     return 0
 
@@ -120,8 +124,10 @@ def verify(options: argparse.Namespace) -> int:
     recipe = recipe_of(options, {})
     problems = _problems(options, recipe)
     rationales = read_records(options.rationales, Rationale)
-    verified = verify_stage(rationales, problems, recipe.verify, sandbox=recipe.sandbox)
-    verdicts = [r.verdict for r in verified if r.verdict is not None]
+    with engines.opened(recipe) as engine:
+        check = verify_stage if engine is None else engine.verify
+        verified = check(rationales, {p.id: p for p in problems}, recipe.verify, sandbox=recipe.sandbox)
+        verdicts = [r.verdict for r in verified if r.verdict is not None]
     if not options.dry_run:
         write_records(_required(options, "out"), verdicts)
     _print_counts("verify", dict(Counter(v.status.value for v in verdicts).most_common()), options)

@@ -20,7 +20,7 @@ import asyncio
 import re
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -100,19 +100,29 @@ async def _verify(
     config: VerifyConfig,
     sandbox: SandboxConfig | None,
 ) -> AsyncIterator[Rationale]:
-    failures = _Failures(config.max_failed_frac)
-    async with AsyncExitStack() as stack:
-        second = await stack.enter_async_context(SecondOpinion(timeout_s=config.timeout_s, workers=config.workers))
-        runs = await stack.enter_async_context(ProgramRuns(sandbox))
-        checker = _Checker(problems, config, second, runs)
-        checked = await stack.enter_async_context(aclosing(_in_order(rationales, checker, config.workers)))
+    failures = CheckFailures(config.max_failed_frac)
+    async with (
+        opened_checker(problems, config, sandbox) as checker,
+        aclosing(in_order(rationales, checker, config.workers)) as checked,
+    ):
         async for rationale in checked:
             yield rationale
             failures.count(rationale.verdict)
 
 
-async def _in_order(
-    rationales: Iterable[Rationale] | AsyncIterable[Rationale], checker: _Checker, workers: int
+@asynccontextmanager
+async def opened_checker(
+    problems: Mapping[str, Problem], config: VerifyConfig, sandbox: SandboxConfig | None
+) -> AsyncIterator[Checker]:
+    """Open what rows are checked with; its processes start when they are needed and end with it."""
+    async with AsyncExitStack() as stack:
+        second = await stack.enter_async_context(SecondOpinion(timeout_s=config.timeout_s, workers=config.workers))
+        runs = await stack.enter_async_context(ProgramRuns(sandbox))
+        yield Checker(problems, config, second, runs)
+
+
+async def in_order(
+    rationales: Iterable[Rationale] | AsyncIterable[Rationale], checker: Checker, workers: int
 ) -> AsyncGenerator[Rationale, None]:
     """Yield in the order of the rationales. Only what may have to wait for a process is started ahead of its turn."""
     pending: deque[asyncio.Future[Rationale]] = deque()
@@ -135,13 +145,17 @@ async def _in_order(
 
 
 @dataclass(frozen=True, slots=True)
-class _Checker:
+class Checker:
     """What every row of one verification is checked with."""
 
     problems: Mapping[str, Problem]
     config: VerifyConfig
     second: SecondOpinion
     runs: ProgramRuns
+
+    def about(self, problems: Mapping[str, Problem]) -> Checker:
+        """Return the same checker for rationales of other problems."""
+        return replace(self, problems=problems)
 
     async def judged(self, rationale: Rationale) -> Rationale:
         """Return the rationale with its verdict and problem; whatever breaks is this row's failure alone."""
@@ -324,7 +338,7 @@ def _by_id(problems: Iterable[Problem] | Mapping[str, Problem] | None) -> Mappin
     return problems if isinstance(problems, Mapping) else {problem.id: problem for problem in problems}
 
 
-class _Failures:
+class CheckFailures:
     """Counts rows that our side could not check, against the stage's failure budget."""
 
     OURS = frozenset({"check_failed", "second_opinion_failed", "unknown_problem", "unsupported"})
@@ -334,6 +348,7 @@ class _Failures:
         self.failed = self.total = 0
 
     def count(self, verdict: Verdict | None) -> None:
+        """Count one verdict; raises `TooManyFailures` when the budget is used up."""
         assert verdict is not None, "verify sets every verdict"
         self.total += 1
         self.failed += verdict.reason in self.OURS

@@ -15,6 +15,7 @@ from potstill.recipe.generators import EvolveConfig
 from potstill.recipe.problems import ProblemsConfig
 from potstill.recipe.rationales import FilterConfig, SandboxConfig, VerifyConfig
 from potstill.recipe.rounds import RoundConfig, kinds_of, teacher_of
+from potstill.recipe.scale import RayConfig
 from potstill.recipe.students import InferConfig, MixConfig, StudentConfig, TrainConfig
 from potstill.recipe.table import Table
 from potstill.recipe.teachers import BudgetConfig, SampleConfig, TeacherConfig, require_distinct
@@ -43,7 +44,9 @@ class Recipe(Table):
     """A whole recipe. Methods set defaults; every one of them can be overridden."""
 
     method: Literal["scotd", "mixed_distillation", "idea_mcts"] = "scotd"
-    engine: Literal["local"] = "local"
+    engine: Literal["local", "ray"] = "local"
+    """ray: requests are sent and rows verified by the workers of a Ray cluster; the same files, ids and results."""
+    ray: RayConfig = RayConfig()
     task: str = "problems"
     """The name of the task in scores."""
     seed: int = 0

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
+from potstill.engines import running
 from potstill.errors import ConfigError
 from potstill.recipe.environment import is_credential
 from potstill.records import canonical_json, child_seed
@@ -229,6 +230,8 @@ async def open_teacher(
 
         name = endpoint or endpoint_id(config)
         wire = open_wire(config, ledger, name, on_event)
+        if (engine := running()) is not None:
+            wire = engine.wire(config, wire, name)
         teacher = buyer = BuyingTeacher(
             config,
             wire,

@@ -232,9 +232,7 @@ class BuyingTeacher:
         backoff = Backoff(self.config.max_retries, self._pace, self._rng)
         tries = 0
         while True:
-            if self._fatal is not None:
-                raise self._fatal
-            outcome = await self._attempt(order, indices)
+            outcome = await self._delivered(order, indices)
             if not isinstance(outcome, Failure):
                 return outcome
             tries += 1
@@ -254,6 +252,16 @@ class BuyingTeacher:
                 raise self._stop(TeacherError(message, outcome.status, retryable=True))
             self.meter.retries += 1
             await asyncio.sleep(delay or 0)
+
+    async def _delivered(self, order: Order, indices: Sequence[int]) -> dict[int, Completion] | Failure:
+        """Attempt, and again at once while the worker that sends it is lost: that says nothing about the endpoint."""
+        while True:
+            if self._fatal is not None:
+                raise self._fatal
+            outcome = await self._attempt(order, indices)
+            if not isinstance(outcome, Failure) or outcome.kind != "lost":
+                return outcome
+            self.meter.retries += 1
 
     async def _without_n(self, order: Order, indices: Sequence[int]) -> dict[int, Completion]:
         """Ask for one choice where several were refused; if that is served, asking for several was the cause."""

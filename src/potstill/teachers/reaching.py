@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from potstill.engines import running
 from potstill.miniature import embedded
 from potstill.recipe.teachers import TeacherConfig
 from potstill.teachers import local
@@ -30,4 +31,5 @@ def ledger_name(config: TeacherConfig) -> str | None:
 async def reachable(config: TeacherConfig) -> AsyncIterator[tuple[TeacherConfig, str | None]]:
     """Yield the teacher as it can be opened now, and its name in the ledger's keys; see `ledger_name`."""
     async with embedded.reachable(known_as(config)) as (reached, _):
-        yield reached, ledger_name(config)
+        engine = running()
+        yield reached if engine is None else engine.widened(reached), ledger_name(config)

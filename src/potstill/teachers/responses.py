@@ -4,6 +4,7 @@
 408, 409, 425, other 5xx, broken 200     retry with backoff                       broken
 a prompt that is refused or too long     recorded, this row only                  row
 400, 401, 403, 404 and other 4xx, 3xx    the user's error, said once              user
+the worker of a cluster that sent it died  sent again at once, by another one      lost
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Reply:
 class Failure:
     """An attempt without an answer, and what its class of failure asks for."""
 
-    kind: Literal["throttled", "broken", "row", "user", "unreachable"]
+    kind: Literal["throttled", "broken", "row", "user", "unreachable", "lost"]
     code: str
     """A short code that is counted, such as http_500, malformed_json, timeout."""
     message: str = ""

@@ -1,0 +1,77 @@
+"""Which engine runs the stages: this process alone, or the workers of a cluster as well.
+
+A stage does not know where it runs. Two places ask, where the world is slow: how a request travels to a model
+(`teachers.base.open_wire`) and where rows are verified (`verdicts`). Everything that decides what is bought, kept and
+written stays in this process under either engine: the ledger, the budget, the rate limits, the run directory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from potstill.recipe.rationales import SandboxConfig, VerifyConfig
+    from potstill.recipe.teachers import TeacherConfig
+    from potstill.recipe.whole import Recipe
+    from potstill.records import Problem, Rationale
+    from potstill.teachers.buying import Wire
+
+
+class Engine(Protocol):
+    """What runs the slow parts elsewhere."""
+
+    def require(self) -> None:
+        """Be ready, or raise what is wrong before anything is spent."""
+        ...
+
+    def widened(self, config: TeacherConfig) -> TeacherConfig:
+        """Return a teacher's configuration with the requests in flight that all workers together may have."""
+        ...
+
+    def wire(self, config: TeacherConfig, wire: Wire, endpoint: str) -> Wire:
+        """Return the way to a teacher's model through the workers, given the one from this process."""
+        ...
+
+    def verify(
+        self,
+        rationales: Iterable[Rationale],
+        problems: Mapping[str, Problem],
+        config: VerifyConfig,
+        *,
+        sandbox: SandboxConfig,
+    ) -> Iterator[Rationale]:
+        """Yield each rationale with its verdict and problem, in any order."""
+        ...
+
+
+_running: ContextVar[Engine | None] = ContextVar("potstill_engine", default=None)
+
+
+def running() -> Engine | None:
+    """Return the engine that this code runs under; `None`: this process alone."""
+    return _running.get()
+
+
+@contextmanager
+def opened(recipe: Recipe) -> Iterator[Engine | None]:
+    """Run what is inside under the recipe's engine; one that is running already goes on."""
+    if recipe.engine == "local" or running() is not None:
+        yield running()
+        return
+    from potstill.scale.cluster import Cluster
+
+    with Cluster(recipe.ray) as engine, using(engine):
+        yield engine
+
+
+@contextmanager
+def using(engine: Engine) -> Iterator[None]:
+    """Run what is inside under an engine that is open."""
+    token = _running.set(engine)
+    try:
+        yield
+    finally:
+        _running.reset(token)
