@@ -98,11 +98,10 @@ def test_any_judge_of_any_record_is_calibrated(tmp_path):
         scores = None if refused == "copy" else {"quality": 4.0 - n}
         nodes.append({"text": f"n{n}", "parent": 0, "action": "deepen", "refused": refused, "value": 6.0 + n,
                       "scores": scores})  # fmt: skip
-    write_lines(tmp_path / "problems.jsonl", [{"id": "p", "question": "first", "answer": "a"}])
-    write_lines(tmp_path / "candidates.jsonl", problems)
+    write_lines(tmp_path / "problems.jsonl", [{"id": "p", "question": "first", "answer": "a"}, *problems])
     write_lines(tmp_path / "judgements" / "jury.jsonl", jury)
     write_lines(tmp_path / "trees.jsonl", [{"seed_id": "s", "nodes": nodes}])
-    decided = [("problems", "candidates", f"c{n}", n not in (0, 6)) for n in range(8)]
+    decided = [("problems", "", f"c{n}", n not in (0, 6)) for n in range(8)]
     decided += [("instructions", "", f"s#{n}", n != 2) for n in range(1, 5)]
     for stage, job, record, is_right in decided:
         row = {"by": "Ada", "action": "accept" if is_right else "reject", "stage": stage, "job": job, "record": record}

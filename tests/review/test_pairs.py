@@ -8,14 +8,13 @@ FIELDS = {"premise": "A man sleeps.", "hypothesis": "He is awake <i>now</i>."}
 
 
 def test_a_changed_problem_shows_its_fields_its_judges_and_its_views(tmp_path):
-    """The field that was edited as a difference, the other unchanged; a kept one is not shown twice."""
+    """The field that was edited as a difference, the other unchanged."""
     folder = write_run(tmp_path / "run")
     edited = {**FIELDS, "hypothesis": "He is asleep <i>now</i>."}
     first = {"id": "o", "question": "A man sleeps. He is awake <i>now</i>.", "answer": "no", "fields": FIELDS}
     second = {"id": "c", "question": "A man sleeps. He is asleep <i>now</i>.", "answer": "yes", "fields": edited,
               "parent_id": "o"}  # fmt: skip
-    write_lines(folder / "problems.jsonl", [first, second])
-    write_lines(folder / "candidates.jsonl", [second, {**second, "id": "worse"}])
+    write_lines(folder / "problems.jsonl", [first, second, {**second, "id": "worse", "split": "judged"}])
     write_lines(folder / "judgements" / "jury.jsonl", [
         {"problem_id": "c", "status": "CORRECT", "answer": "yes", "reason": "4 of 5 votes"},
         {"problem_id": "worse", "status": "WRONG", "answer": "no", "reason": "<script>"},

@@ -28,7 +28,7 @@ from potstill.review.entries import (  # fmt: skip
     searchable,
     tree_entries,
 )
-from potstill.review.store import ANY_JOB, CANDIDATES, Source, open_index, sources_of
+from potstill.review.store import ANY_JOB, Source, open_index, sources_of
 
 BATCH_BYTES = 1_000_000
 """Bytes read between two commits: what a reader waits for at most."""
@@ -122,15 +122,7 @@ class Indexer:
     def _item(self, source: Source, row: dict[str, Any], start: int, length: int) -> None:
         """Take in a problem, rationale, prediction or example."""
         read = {"problems": problem_entry, "examples": example_entry}.get(source.stage, rationale_entry)
-        found = read(row)
-        if source.stage == "problems":
-            if source.job == CANDIDATES and found.id in self.problems:
-                return  # it was kept: it is one of the problems already
-            self.index.execute(
-                "DELETE FROM items WHERE n IN (SELECT n FROM items INDEXED BY by_id WHERE id = ? AND job = ?)",
-                (found.id, CANDIDATES),
-            )
-        self._enter(source, found, start, length)
+        self._enter(source, read(row), start, length)
 
     def _tree(self, source: Source, row: dict[str, Any], start: int, length: int) -> None:
         """Take in the instructions of one tree."""

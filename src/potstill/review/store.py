@@ -26,8 +26,6 @@ SCHEMA = 2
 ANY_JOB = "*"
 """Of what is about rationales of all rounds."""
 STAGES = ("rationales", "predictions", "examples", "problems", "instructions")
-CANDIDATES = "candidates"
-"""The job of problems that a generator made, kept or not: `candidates.jsonl`."""
 # Every list is answered from the index `listing` alone, whatever its filters and order: its worst case is one pass over
 # narrow entries. An index for each order would be faster for some and very slow for filters that few records pass.
 TABLES = """
@@ -109,7 +107,6 @@ def require_run(folder: Path) -> None:
 def sources_of(folder: Path) -> Iterator[Source]:
     """Yield the files of a run that exist by now, problems first, verdicts after what they judge."""
     yield from _source(folder, "problems.jsonl", "problems", "")
-    yield from _source(folder, "candidates.jsonl", "problems", CANDIDATES)
     yield from _source(folder, "trees.jsonl", "instructions", "")
     for name in _lines_in(folder / "trees", ""):
         yield from _source(folder, f"trees/{name}", "instructions", name.removesuffix(".jsonl"))
