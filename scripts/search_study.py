@@ -11,10 +11,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import time
+import multiprocessing
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +25,9 @@ import numpy as np
 
 from potstill.evaluation.statistics import hierarchical_bootstrap, seed_mean
 from potstill.generators.asking import Reward, World
+from potstill.generators.bandit import Outcomes, outcomes
 from potstill.generators.search import search
-from potstill.generators.selecting import PUBLISHED, TREE
+from potstill.generators.selecting import PUBLISHED, TREE, Settings
 from potstill.generators.strategies import Budgeted, beam, best_of_n, random_evolution
 from potstill.generators.trees import Tree, living
 from potstill.miniature.instruction_grammar import seeds, worth
@@ -32,42 +36,80 @@ from potstill.records import child_seed
 
 GATED = Reward(floors={"quality": 2.5})
 """The gate on judged quality, the same for every arm."""
-Arm = Callable[[str, World, int, int], Awaitable[Tree]]
+PAIRS = (
+    ("tree", "random"), ("tree", "beam"), ("tree", "published"), ("beam", "random"),
+    ("tree", "tree, nothing shared"), ("beam", "beam, nothing shared"),
+    ("tree, nothing shared", "random"), ("tree, nothing shared", "beam, nothing shared"),
+)  # fmt: skip
+LAG = 64
+"""A tree knows what came of the trees at least so many places before it: so many may grow at once."""
+Arm = Callable[[str, World, int, int, Outcomes], Awaitable[Tree]]
 
 
 def arms() -> dict[str, Arm]:
-    """Return every strategy as (text, world, calls, seed) -> tree."""
+    """Return every strategy as (text, world, calls, seed, what the actions did in earlier trees) -> tree.
+
+    Only `tree` and `beam` learn of earlier trees: the others have nothing to learn for, or are as published.
+    """
     tree, published = replace(TREE, reward=GATED), replace(PUBLISHED, reward=GATED, iterations=None)
-    no_gate = replace(published, reward=Reward())
+    variants = {
+        "published": published,
+        "published, 3 iterations": replace(published, iterations=3),
+        "published, no quality gate": replace(published, reward=Reward()),
+        "published, no stop at 10": replace(published, terminal_value=None),
+        "tree, nothing shared": replace(tree, learns_actions=False),
+    }
 
     def given(world: World, calls: int, seed: int) -> Budgeted:
         return Budgeted(world=world, calls=calls, seed=seed, reward=GATED)
 
+    def by(rules: Settings) -> Arm:
+        return lambda text, world, calls, seed, earlier: search(text, world, rules, calls=calls, seed=seed)
+
     return {
-        "tree": lambda text, world, calls, seed: search(text, world, tree, calls=calls, seed=seed),
-        "published": lambda text, world, calls, seed: search(text, world, published, calls=calls, seed=seed),
-        "published, 3 iterations": lambda text, world, calls, seed: search(
-            text, world, replace(published, iterations=3), calls=calls, seed=seed
+        "tree": lambda text, world, calls, seed, earlier: search(
+            text, world, replace(tree, learns_actions=True, earlier=earlier), calls=calls, seed=seed
         ),
-        "published, no quality gate": lambda text, world, calls, seed: search(
-            text, world, no_gate, calls=calls, seed=seed
+        **{name: by(rules) for name, rules in variants.items()},
+        "random": lambda text, world, calls, seed, earlier: random_evolution(text, given(world, calls, seed)),
+        "beam": lambda text, world, calls, seed, earlier: beam(
+            text, replace(given(world, calls, seed), learns_actions=True, earlier=earlier)
         ),
-        "published, no stop at 10": lambda text, world, calls, seed: search(
-            text, world, replace(published, terminal_value=None), calls=calls, seed=seed
-        ),
-        "random": lambda text, world, calls, seed: random_evolution(text, given(world, calls, seed)),
-        "beam": lambda text, world, calls, seed: beam(text, given(world, calls, seed)),
-        "best_of_n": lambda text, world, calls, seed: best_of_n(text, given(world, calls, seed)),
+        "beam, nothing shared": lambda text, world, calls, seed, earlier: beam(text, given(world, calls, seed)),
+        "best_of_n": lambda text, world, calls, seed, earlier: best_of_n(text, given(world, calls, seed)),
     }
 
 
-async def run_cell(arm: Arm, texts: list[str], *, calls: int, noise: float, seed: int) -> dict[str, list[float]]:
-    """Return what one arm reaches for each instruction, by metric."""
-    world, found = instruction_world(seed, how=Judge(noise=noise)), defaultdict(list)
+async def grow_all(name: str, texts: Sequence[str], *, calls: int, noise: float, seed: int) -> list[Tree]:
+    """Return the tree of every text by one arm in one world, each knowing what came of those `LAG` places before it."""
+    world, arm, trees = instruction_world(seed, how=Judge(noise=noise)), arms()[name], list[Tree]()
+    earlier: Outcomes = {}
     for number, text in enumerate(texts):
-        tree = await arm(text, world, calls, child_seed(seed, number))
+        if number >= LAG:
+            earlier = outcomes(trees[number - LAG], earlier)
+        trees.append(await arm(text, world, calls, child_seed(seed, number), earlier))
+    return trees
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What the arms reach at one number of calls and one noise, on the same instructions and worlds."""
+
+    noise: float
+    calls: int
+    found: dict[str, dict[str, list[list[float]]]]
+    """Arm -> metric -> marks of shape (worlds, instructions)."""
+    chosen: dict[str, list[list[str]]]
+    """Arm -> the text that counts of each tree, of the same shape."""
+
+
+async def run_world(name: str, texts: list[str], *, calls: int, noise: float, seed: int) -> dict[str, list[Any]]:
+    """Return what one arm reaches in one world for each instruction, by metric, and the chosen `text`s."""
+    found = defaultdict[str, list[Any]](list)
+    for tree in await grow_all(name, texts, calls=calls, noise=noise, seed=seed):
         kept = living(tree)
         best = worth(kept[0].text)
+        found["text"].append(kept[0].text)
         found["true_score"].append(best.true_score)
         found["judged_score"].append((kept[0].value or 0.0) / 3)
         found["broken_fraction"].append(float(bool(best.broken)))
@@ -76,6 +118,36 @@ async def run_cell(arm: Arm, texts: list[str], *, calls: int, noise: float, seed
         found["calls"].append(tree.calls)
         found["judged"].append(tree.judged)
     return dict(found)
+
+
+def worlds(options: argparse.Namespace) -> list[int]:
+    """Return the seed of every world."""
+    return [child_seed("search study", options.draw, number) for number in range(options.seeds)]
+
+
+def measure(options: argparse.Namespace) -> Iterator[Cell]:
+    """Yield every cell when all of its arms are done, `options.parallel` worlds at a time."""
+    texts = seeds(options.instructions, options.draw)
+    chosen = [name for name in arms() if not options.only or name in options.only]
+    with ExitStack() as stack:
+        pool: Any = None
+        if options.parallel > 1:
+            pool = stack.enter_context(ProcessPoolExecutor(options.parallel, multiprocessing.get_context("spawn")))
+        for noise in (LOW_NOISE, HIGH_NOISE):
+            for calls in options.calls:
+                one = partial(_one_world, texts=texts, calls=calls, noise=noise)
+                jobs = [(name, seed) for name in chosen for seed in worlds(options)]
+                parts = list((pool.map if pool else map)(one, jobs))
+                by_arm = {
+                    name: [part for job, part in zip(jobs, parts, strict=True) if job[0] == name] for name in chosen
+                }
+                gathered = {name: {m: [part[m] for part in own] for m in own[0]} for name, own in by_arm.items()}
+                yield Cell(noise, calls, gathered, {name: found.pop("text") for name, found in gathered.items()})
+
+
+def _one_world(job: tuple[str, int], *, texts: list[str], calls: int, noise: float) -> dict[str, list[Any]]:
+    name, seed = job
+    return asyncio.run(run_world(name, texts, calls=calls, noise=noise, seed=seed))
 
 
 def summary(metric: str, marks: list[list[float]]) -> dict[str, Any]:
@@ -98,29 +170,17 @@ def difference(a: dict[str, list[list[float]]], b: dict[str, list[list[float]]])
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Return all rows and all paired differences to random evolution and to the beam."""
-    texts, rows, comparisons = seeds(options.instructions, options.draw), [], []
-    chosen = {name: arm for name, arm in arms().items() if not options.only or name in options.only}
-    for noise in (LOW_NOISE, HIGH_NOISE):
-        for calls in options.calls:
-            cell, found = {"noise": noise, "calls": calls}, {}
-            for name, arm in chosen.items():
-                started = time.process_time()
-                worlds = [child_seed("search study", options.draw, number) for number in range(options.seeds)]
-                parts = [asyncio.run(run_cell(arm, texts, calls=calls, noise=noise, seed=seed)) for seed in worlds]
-                found[name] = {metric: [part[metric] for part in parts] for metric in parts[0]}
-                rows += [{**cell, "arm": name, **summary(metric, m)} for metric, m in found[name].items()]
-                spent = time.process_time() - started
-                print(f"noise {noise} calls {calls} {name}: {rows_value(found[name]):.3f} ({spent:.0f} s)", flush=True)  # noqa: T201
-            for a, b in (("tree", "random"), ("tree", "beam"), ("tree", "published"), ("beam", "random")):
-                if a in found and b in found:
-                    comparisons.append({**cell, "a": a, "b": b, **difference(found[a], found[b])})
+    rows, comparisons = [], []
+    for cell in measure(options):
+        where = {"noise": cell.noise, "calls": cell.calls}
+        for name, found in cell.found.items():
+            rows += [{**where, "arm": name, **summary(metric, marks)} for metric, marks in found.items()]
+            print(f"noise {cell.noise} calls {cell.calls} {name}: {seed_mean(found['true_score']):.3f}", flush=True)  # noqa: T201
+        for a, b in PAIRS:
+            if a in cell.found and b in cell.found:
+                comparisons.append({**where, "a": a, "b": b, **difference(cell.found[a], cell.found[b])})
     options_kept = {key: value for key, value in vars(options).items() if key != "out"}
     return {"options": options_kept, "rows": rows, "comparisons": comparisons}
-
-
-def rows_value(found: dict[str, list[list[float]]]) -> float:
-    """Return the mean true score, for the line that shows progress."""
-    return seed_mean(found["true_score"])
 
 
 def tables(result: dict[str, Any]) -> str:
@@ -156,6 +216,7 @@ def main() -> None:
     parser.add_argument("--draw", type=int, default=1, help="draws the instructions and the worlds anew")
     parser.add_argument("--calls", type=int, nargs="+", default=[25, 60], help="evolver calls per instruction")
     parser.add_argument("--only", nargs="+", help="these arms only")
+    parser.add_argument("--parallel", type=int, default=1, help="worlds at the same time")
     parser.add_argument("--out", type=Path, help="a JSON file for all rows")
     options = parser.parse_args()
     result = run(options)

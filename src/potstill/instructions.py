@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,12 +23,15 @@ from potstill.files import drop_torn_line, write_atomic
 from potstill.generators.evolution import fit_seeds, grow_to_file
 from potstill.generators.evolving import Action, load_actions
 from potstill.generators.judging import load_rubrics
+from potstill.generators.nearness import WORDS, spreads
 from potstill.generators.planning import Plan, plan_evolution
 from potstill.generators.selection import choose
+from potstill.generators.sharing import counted_before, marks_of
 from potstill.generators.treefiles import read_trees, write_trees
 from potstill.generators.trees import Tree
 from potstill.messages import say
 from potstill.preflight import require_splits, require_teachers
+from potstill.rationales.embedding import require_model
 from potstill.recipe.generators import EvolveConfig
 from potstill.recipe.problems import SourceConfig
 from potstill.recipe.teachers import TeacherConfig
@@ -88,6 +91,8 @@ def require_sound_evolving(recipe: Recipe) -> None:
     load_actions(config, [""] * config.derive)
     load_rubrics(config)
     evaluation_problems(config)
+    if config.embedding not in (None, WORDS):
+        require_model(config.embedding, "evolve.embedding")
 
 
 def evaluation_problems(config: EvolveConfig) -> list[Problem]:
@@ -127,11 +132,10 @@ def evolve_files(
     places.trees.parent.mkdir(parents=True, exist_ok=True)
     if drops:
         say("evolve", f"{len(drops)} of {len(seeds)} seeds are left out ({_reasons(drops)})")
-    wanted = {problem.id for problem in fitting}
     mark, derived = _mark(recipe, seeds), _read_actions(places, recipe, seeds)
     if places.trees.exists():
         drop_torn_line(places.trees)
-    known = {seed_id: tree for seed_id, tree in read_trees(places.trees) if seed_id in wanted and _is_whole(tree)}
+    known = known_trees(read_trees(places.trees), [problem.id for problem in fitting], config)
 
     def keep_actions(actions: Mapping[str, Action]) -> None:
         new = [action.method for name, action in actions.items() if name.startswith("task_")]
@@ -145,7 +149,14 @@ def evolve_files(
     write_trees(places.trees, [(problem.id, tree) for problem, tree in trees])
     choice = choose(trees, config, evaluated=[*evaluated, *evaluation_problems(config)], seed=recipe.seed)
     drops += choice.drops
-    found = {"seeds": len(seeds), "kept": len(choice.problems), **_tree_counts([tree for _, tree in trees]), **counts}
+    width = spreads([p.question for p in fitting], [p.question for p in choice.problems], config.embedding)
+    found = {
+        "seeds": len(seeds),
+        "kept": len(choice.problems),
+        **width,
+        **_tree_counts([tree for _, tree in trees]),
+        **counts,
+    }
     found |= {f"dropped_{reason}": count for reason, count in sorted(Counter(d.reason for d in drops).items())}
     say("evolve", _summary(found, [tree for _, tree in trees], choice.problems))
     return Evolved(choice.problems, drops, found)
@@ -235,6 +246,17 @@ def _read_actions(places: Places, recipe: Recipe, seeds: Sequence[Problem]) -> l
         )
         raise ConfigError(message)
     return list(found["derived"]) if found.get("mark") == _mark(recipe, seeds) else None
+
+
+def known_trees(trees: Iterable[tuple[str, Tree]], seed_ids: Sequence[str], config: EvolveConfig) -> dict[str, Tree]:
+    """Return the trees that stand as they are: of these seeds, without an error, and learnt from the same others."""
+    marks = marks_of(seed_ids)
+    learnt = {seed_id: marks[counted_before(place, config.shares)] for place, seed_id in enumerate(seed_ids)}
+    found = {seed_id: tree for seed_id, tree in trees if seed_id in learnt and _is_whole(tree)}
+    stale = {seed_id for seed_id, tree in found.items() if tree.after != learnt[seed_id]}
+    if stale:
+        say("evolve", f"{len(stale)} trees are grown anew: other seeds stand before theirs (evolve.share_after)")
+    return {seed_id: tree for seed_id, tree in found.items() if seed_id not in stale}
 
 
 def _is_whole(tree: Tree) -> bool:

@@ -8,6 +8,7 @@ import pytest
 from potstill.errors import BudgetError, TooManyFailures
 from potstill.generators.evolution import Asked, begin, derive, evolve, fit_seeds, grow_to_file
 from potstill.generators.treefiles import read_trees
+from potstill.instructions import known_trees
 from potstill.miniature import instruction_teacher
 from potstill.miniature.instruction_grammar import seeds
 from potstill.recipe.generators import EvolveConfig
@@ -168,3 +169,29 @@ async def test_a_served_teacher_that_fails_now_and_then_costs_nothing_but_retrie
         trees.append(dict(read_trees(out)))
     assert trees[0] == trees[1]
     assert re.fullmatch(r"sha256:[0-9a-f]{16}", next(iter(trees[0])))
+
+
+async def test_trees_learn_from_those_before_them_and_depend_on_their_place_alone():
+    """At any concurrency, and after any kill, the same trees; by themselves they are others."""
+    config = SMALL.model_copy(update={"share_after": 2, "weights": {"quality": 1.0, "novelty": 1.0}})
+    found = shape(await collect(evolve(SEEDS, FakeTeacher(spoken), config, seed=1)))
+    at_once = config.model_copy(update={"at_once": 1})
+    assert shape(await collect(evolve(SEEDS, FakeTeacher(spoken), at_once, seed=1))) == found
+    alone = config.model_copy(update={"share_after": None})
+    assert shape(await collect(evolve(SEEDS, FakeTeacher(spoken), alone, seed=1))) != found
+
+
+async def test_a_finished_tree_stands_as_long_as_the_seeds_before_it_are_the_same(tmp_path):
+    """Resumed from any of its trees an evolution goes on to the same ones; behind another seed they are grown anew."""
+    config = SMALL.model_copy(update={"share_after": 2})
+    asked = Asked(FakeTeacher(spoken), TeacherConfig(base_url=""))
+    growth = await begin(asked, asked, config, SEEDS)
+    whole = {seed.id: await growth.tree(seed) for seed in SEEDS}
+    ids = [seed.id for seed in SEEDS]
+    assert known_trees(whole.items(), ids, config) == whole
+    some = dict(list(whole.items())[:3])
+    resumed = await begin(asked, asked, config, SEEDS, known=some)
+    assert [await resumed.tree(seed) for seed in SEEDS[3:]] == [whole[seed.id] for seed in SEEDS[3:]]
+    moved = known_trees(whole.items(), ["another", *ids], config)
+    assert list(moved) == ids[:1]
+    assert known_trees(whole.items(), [*ids, "another"], config) == whole

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from toy_worlds import ACTIONS, ToyWorld
@@ -89,3 +90,14 @@ async def test_best_of_n_rewrites_the_seed_once_each_with_every_action_equally_o
     tree = await best_of_n("x", given(ToyWorld(), calls=12))
     assert {node.depth for node in tree.nodes[1:]} == {1}
     assert set(Counter(node.action for node in tree.nodes[1:]).values()) == {2}
+
+
+async def test_a_beam_prefers_what_helped_in_other_trees():
+    """What earlier trees say decides the order of the actions; without it every action is as likely."""
+    helped = ACTIONS[-1]
+    learnt = dict.fromkeys(ACTIONS, (1.0, 500.0)) | {helped: (500.0, 1.0)}
+    first = []
+    for seed in range(30):
+        known = replace(given(ToyWorld(), calls=1, learns_actions=True, earlier=learnt), seed=seed)
+        first.append((await beam("x", known)).nodes[1].action)
+    assert first.count(helped) > 20

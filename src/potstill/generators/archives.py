@@ -6,6 +6,7 @@ Similar in meaning but not in words is not found; `potstill.rationales.contamina
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
@@ -30,12 +31,17 @@ class Seen:
         self.texts.append(text)
         self._sizes.append(len(own))
 
-    def nearest(self, text: str) -> tuple[float, int | None]:
-        """Return the largest Jaccard similarity in [0, 1] to a text seen, and its number; (0, `None`) with nothing."""
+    def nearest(self, text: str, among: int | None = None) -> tuple[float, int | None]:
+        """Return the largest Jaccard similarity in [0, 1] to a text seen, and its number; (0, `None`) with nothing.
+
+        Args:
+            among: Only the first so many count; `None`: all.
+        """
         own = trigrams(text)
         shared: Counter[int] = Counter()
         for run in own:
-            shared.update(self._holders.get(run, ()))
+            held = self._holders.get(run, ())
+            shared.update(held if among is None else held[: bisect_left(held, among)])
         best, at = 0.0, None
         for number, count in shared.items():
             share = count / (len(own) + self._sizes[number] - count)

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from potstill.errors import TooManyFailures
 from potstill.files import Appender
-from potstill.generators.archives import Seen
 from potstill.generators.asking import Failed, Reward, Scores, World
+from potstill.generators.bandit import Outcomes
 from potstill.generators.evolving import (
     Action,
     derive_messages,
@@ -32,8 +32,10 @@ from potstill.generators.evolving import (
 )
 from potstill.generators.gates import WORD, evolved_gate
 from potstill.generators.judging import Bench, Judge
+from potstill.generators.nearness import Archive
 from potstill.generators.search import search
 from potstill.generators.selecting import PUBLISHED, TREE
+from potstill.generators.sharing import Known, Shared
 from potstill.generators.strategies import Budgeted, beam, best_of_n, random_evolution
 from potstill.generators.treefiles import line_of, tree_from, tree_row
 from potstill.generators.trees import Node, Tree
@@ -75,24 +77,34 @@ class Growth:
     config: EvolveConfig
     actions: Mapping[str, Action]
     seed: int
-    seen: Seen
-    """The seeds: what novelty is measured against."""
+    archive: Archive
+    """The seeds and the texts of finished trees: what novelty is measured against."""
+    shared: Shared
+    """What the trees of earlier seeds have found."""
     calls: int = 0
     failed: Counter[str] = field(default_factory=Counter)
     """Calls that brought no reply, by reason."""
 
     async def tree(self, problem: Problem) -> Tree:
         """Return the finished tree of one seed."""
+        known = await self.shared.before(problem.id)
+        own = child_seed(self.seed, problem.id)
         tree = await grow_one(
-            problem.question, self.world, self.config, tuple(self.actions), child_seed(self.seed, problem.id)
+            problem.question, self.world(known), self.config, tuple(self.actions), own, earlier=known.outcomes
         )
         # What a file gives back: values rounded, so that a resumed run selects from the very same numbers.
-        return tree_from(tree_row(problem.id, tree))[1]
+        found = tree_from(tree_row(problem.id, replace(tree, after=known.mark)))[1]
+        self.shared.tell(problem.id, found)
+        return found
 
-    @property
-    def world(self) -> World:
-        """What a search asks."""
-        return World(expand=self._expand, judge=self._judge, gate=self._gate)
+    def world(self, known: Known) -> World:
+        """Return what a search asks; `known`: what it may know of other trees."""
+
+        async def judge(texts: Sequence[str], attempt: int) -> Sequence[Scores | None]:
+            found = await self.judge(texts, attempt)
+            return found if not self.config.scores_novelty else self._with_novelty(texts, found, known)
+
+        return World(expand=self._expand, judge=judge, gate=self._gate)
 
     def count(self, tree: Tree) -> None:
         """Count the calls of a tree, and those that brought no reply.
@@ -128,12 +140,13 @@ class Growth:
         messages = evolve_messages(text, self.actions[action], config.added_words)
         return request_for(self.evolver.config, messages, temperature=config.temperature, max_tokens=config.max_tokens)
 
-    async def _judge(self, texts: Sequence[str], attempt: int) -> Sequence[Scores | None]:
-        found = await self.judge(texts, attempt)
-        if "novelty" not in {*self.config.weights, *self.config.floors}:
-            return found
+    def _with_novelty(
+        self, texts: Sequence[str], found: Sequence[Scores | None], known: Known
+    ) -> Sequence[Scores | None]:
         return [
-            scores if scores is None else {**scores, "novelty": 1 + 5 * (1 - self.seen.nearest(text)[0])}
+            scores
+            if scores is None
+            else {**scores, "novelty": 1 + 5 * (1 - self.archive.nearest(text, known.texts)[0])}
             for text, scores in zip(texts, found, strict=True)
         ]
 
@@ -141,23 +154,30 @@ class Growth:
         return evolved_gate(text, parent, root, max_growth=self.config.max_growth)
 
 
-async def grow_one(text: str, world: World, config: EvolveConfig, actions: tuple[str, ...], seed: int) -> Tree:
-    """Return the tree that one strategy grows from a text."""
+async def grow_one(
+    text: str,
+    world: World,
+    config: EvolveConfig,
+    actions: tuple[str, ...],
+    seed: int,
+    *,
+    earlier: Outcomes | None = None,
+) -> Tree:
+    """Return the tree that one strategy grows from a text; `earlier`: what actions did in other trees."""
+    learnt: dict[str, Any] = {"learns_actions": config.learns_actions, "earlier": dict(earlier or {})}
     reward = Reward(weights=config.weights, floors=config.floors)
     if config.strategy in ("tree", "published"):
         rules = TREE if config.strategy == "tree" else PUBLISHED
         rules = replace(rules, actions=actions, reward=reward)
         if config.strategy == "tree":
-            rules = replace(rules, terminal_depth=config.depth, learns_actions=config.learns_actions)
+            rules = replace(rules, terminal_depth=config.depth, **learnt)
         return await search(text, world, rules, calls=config.calls, seed=seed)
     given = Budgeted(world=world, calls=config.calls, seed=seed, actions=actions, reward=reward)
     if config.strategy == "random":
         return await random_evolution(text, given, depth=config.depth)
     if config.strategy == "best_of_n":
         return await best_of_n(text, given)
-    return await beam(
-        text, given, width=config.width, branch=config.branch, depth=config.depth, learns_actions=config.learns_actions
-    )
+    return await beam(text, replace(given, **learnt), width=config.width, branch=config.branch, depth=config.depth)
 
 
 def fit_seeds(problems: Sequence[Problem], config: EvolveConfig) -> tuple[list[Problem], list[Drop]]:
@@ -247,21 +267,28 @@ async def begin(
     *,
     seed: int = 0,
     derived: Sequence[str] | None = None,
+    known: Mapping[str, Tree] | None = None,
 ) -> Growth:
     """Return what grows trees, its actions settled: asked of the teacher where the recipe says so.
 
     Args:
         derived: The actions that were derived before; `None`: ask.
+        known: Seed id -> its tree, where there is one already: others may learn from it.
     """
     if derived is None:
         derived = await derive(evolver, config, [problem.question for problem in seeds], seed=seed)
+    archive = Archive([problem.question for problem in seeds] if config.scores_novelty else (), config.embedding)
+    shared = Shared([p.id for p in seeds], config.shares, archive if config.scores_novelty else None)
+    for seed_id, tree in (known or {}).items():
+        shared.tell(seed_id, tree)
     return Growth(
         evolver=evolver,
         judge=Judge(judge.teacher, judge.config, config, seed=seed),
         config=config,
         actions=load_actions(config, derived),
         seed=seed,
-        seen=Seen(problem.question for problem in seeds),
+        archive=archive,
+        shared=shared,
     )
 
 
@@ -317,7 +344,7 @@ async def grow_to_file(
                 on_event=lambda code, text: say("evolve", text),
             )  # fmt: skip
             asked.append(Asked(await stack.enter_async_context(opening), one))
-        growth = await begin(asked[0], asked[-1], config, seeds, seed=seed, derived=derived)
+        growth = await begin(asked[0], asked[-1], config, seeds, seed=seed, derived=derived, known=known)
         on_actions(growth.actions)
         for tree in known.values():
             growth.count(tree)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from potstill.generators.actions import ACTIONS
 from potstill.generators.asking import Reward
-from potstill.generators.bandit import ordered, outcomes
+from potstill.generators.bandit import Outcomes, ordered, outcomes
 from potstill.generators.trees import Node, Tree
 
 
@@ -45,6 +45,8 @@ class Settings:
     """Stop after so many; `None`: when the calls are spent."""
     learns_actions: bool = False
     """Draw actions by what they did so far (`potstill.generators.bandit`) instead of uniformly."""
+    earlier: Outcomes = field(default_factory=dict)
+    """With `learns_actions`: what they did in other trees."""
     patience: int | None = None
     """Stop after so many calls without a new best value; `None`: never."""
 
@@ -191,5 +193,5 @@ def _draw_actions(
     tried = tried_at(tree, node, in_flight)
     untried = [action for action in settings.actions if action not in tried]
     if settings.learns_actions:
-        return tuple(ordered(untried, outcomes(tree), rng))
+        return tuple(ordered(untried, outcomes(tree, settings.earlier), rng))
     return tuple(rng.sample(untried, len(untried)))

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from potstill.errors import shorten
-from potstill.generators.archives import Seen
 from potstill.generators.keeping import archive, best_nodes, ladder, published_pool
+from potstill.generators.nearness import Archive
 from potstill.generators.trees import Node, Tree
 from potstill.rationales.contamination import contaminated
 from potstill.recipe.generators import EvolveConfig
@@ -38,22 +38,31 @@ def choose(trees: Sequence[Grown], config: EvolveConfig, *, evaluated: Sequence[
     Args:
         evaluated: What repeats or retells one of these problems is left out.
     """
-    seen = Seen(problem.question for problem, _ in trees)
+    seen = Archive([problem.question for problem, _ in trees], config.embedding)
     kept, drops = list[Problem](), list[Drop]()
     for number, nodes in enumerate(_chosen(trees, config, seed)):
         problem, tree = trees[number]
         for node in _with_ladders(tree, nodes) if config.ladders else nodes:
             found = as_problem(problem, tree, node, config)
-            share, at = seen.nearest(node.text)
-            if share >= config.near and at is not None:
-                detail = f"{share:.0%} of its runs of three words: {shorten(seen.texts[at], 80)}"
+            if detail := _repeats(node.text, seen, config):
                 drops.append(Drop(stage="evolve", id=found.id, reason="near_duplicate", detail=detail))
                 continue
-            seen.add(node.text)
+            seen.add_all([node.text])
             kept.append(found)
     tainted = contaminated(kept, evaluated) if evaluated else {}
     drops += [Drop(stage="evolve", id=id_, reason="contaminated", detail=why) for id_, why in tainted.items()]
     return Choice([problem for problem in kept if problem.id not in tainted], drops)
+
+
+def _repeats(text: str, seen: Archive, config: EvolveConfig) -> str:
+    """Return what a text repeats, and how nearly; empty: nothing."""
+    share, at = seen.by_words(text)
+    if share >= config.near and at is not None:
+        return f"{share:.0%} of its runs of three words: {shorten(seen.texts[at], 80)}"
+    cosine, at = seen.by_embedding(text)
+    if cosine >= config.near_cosine and at is not None:
+        return f"cosine {cosine:.2f}: {shorten(seen.texts[at], 80)}"
+    return ""
 
 
 def as_problem(seed: Problem, tree: Tree, node: Node, config: EvolveConfig) -> Problem:

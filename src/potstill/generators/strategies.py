@@ -14,7 +14,7 @@ from typing import Any
 
 from potstill.generators.actions import ACTIONS
 from potstill.generators.asking import Asking, Record, Reward, Row, World, mark_of
-from potstill.generators.bandit import ordered, outcomes
+from potstill.generators.bandit import Outcomes, ordered, outcomes
 from potstill.generators.trees import Node, Tree, attach, plant
 from potstill.records import child_seed
 from potstill.streams import collect, map_ordered
@@ -30,6 +30,10 @@ class Budgeted:
     seed: int = 0
     actions: tuple[str, ...] = ACTIONS
     reward: Reward = field(default_factory=Reward)
+    learns_actions: bool = False
+    """Of the beam: draw actions by what they did so far (`potstill.generators.bandit`) instead of uniformly."""
+    earlier: Outcomes = field(default_factory=dict)
+    """With `learns_actions`: what they did in other trees."""
     record: Record | None = None
     recorded: Iterable[Row] = ()
 
@@ -61,7 +65,6 @@ async def beam(
     width: int = 2,
     branch: int | None = None,
     depth: int = 4,
-    learns_actions: bool = False,
 ) -> Tree:
     """Return a beam of the `width` best children per level, each expanded with `branch` different actions.
 
@@ -70,15 +73,14 @@ async def beam(
     Args:
         branch: `None` spends the calls in one descent of `depth` levels.
     """
-    growth = await _Growth.begin("beam", text, given, [width, branch, depth])
+    learnt = [dict(given.earlier)] if given.learns_actions else []
+    growth = await _Growth.begin("beam", text, given, [width, branch, depth, *learnt])
     rng = random.Random(child_seed(given.seed, "beam"))
     while growth.left:
         spread = branch or max(1, math.ceil(growth.left / (1 + width * (depth - 1))))
         frontier = [0]
         for _ in range(depth):
-            asked = [
-                (at, action) for at in frontier for action in growth.draw(rng, given.actions, spread, learns_actions)
-            ]
+            asked = [(at, action) for at in frontier for action in growth.draw(rng, given, spread)]
             made = await growth.add(asked[: growth.left])
             best = sorted((node for node in made if node.is_alive), key=lambda node: (-(node.value or 0.0), node.id))
             frontier = [node.id for node in best[:width]]
@@ -91,7 +93,7 @@ async def best_of_n(text: str, given: Budgeted) -> Tree:
     """Return as many one-step rewrites of the seed as there are calls, every action about equally often."""
     growth = await _Growth.begin("best_of_n", text, given, [])
     rng = random.Random(child_seed(given.seed, "best_of_n"))
-    actions = growth.draw(rng, given.actions, given.calls, False)
+    actions = growth.draw(rng, replace(given, learns_actions=False), given.calls)
     while growth.left:
         done = growth.tree.calls
         await growth.add([(0, action) for action in actions[done : done + len(given.actions)]])
@@ -136,11 +138,16 @@ class _Growth:
         self.tree = replace(self.tree, calls=self.tree.calls + len(asked), steps=step)
         return [self.tree.nodes[at] for at in ids]
 
-    def draw(self, rng: random.Random, actions: Sequence[str], count: int, learns: bool) -> list[str]:
+    def draw(self, rng: random.Random, given: Budgeted, count: int) -> list[str]:
         """Return `count` actions, all of them once before any comes again."""
         found: list[str] = []
+        seen = outcomes(self.tree, given.earlier) if given.learns_actions else None
         while len(found) < count:
-            found += ordered(actions, outcomes(self.tree), rng) if learns else rng.sample(list(actions), len(actions))
+            found += (
+                rng.sample(list(given.actions), len(given.actions))
+                if seen is None
+                else ordered(given.actions, seen, rng)
+            )
         return found[:count]
 
     def _attach(self, parent: int, node: Node) -> int:

@@ -18,7 +18,8 @@ _NODE = tuple(field.name for field in fields(Node))
 def tree_row(seed_id: str, tree: Tree) -> dict[str, Any]:
     """Return a tree as one JSON object, under the id of its seed."""
     counts = {"stop": tree.stop, "calls": tree.calls, "judged": tree.judged, "steps": tree.steps}
-    return {"seed_id": seed_id, **counts, "low": tree.low, "high": tree.high, "nodes": to_rows(tree)}
+    learnt = {"after": tree.after} if tree.after else {}
+    return {"seed_id": seed_id, **counts, **learnt, "low": tree.low, "high": tree.high, "nodes": to_rows(tree)}
 
 
 def tree_from(row: Mapping[str, Any], where: str = "tree") -> tuple[str, Tree]:
@@ -30,7 +31,7 @@ def tree_from(row: Mapping[str, Any], where: str = "tree") -> tuple[str, Tree]:
     try:
         nodes = tuple(Node(**{**_known(node), "children": tuple(node["children"])}) for node in row["nodes"])
         counts = {name: row[name] for name in ("stop", "calls", "judged", "steps", "low", "high")}
-        return str(row["seed_id"]), Tree(nodes=nodes, **counts)
+        return str(row["seed_id"]), Tree(nodes=nodes, after=row.get("after", ""), **counts)
     except (KeyError, TypeError) as cause:
         message = (
             f"{where}: not a tree ({cause}); expected what `potstill evolve` writes; remove the line to grow it anew"

@@ -74,6 +74,8 @@ class Tree:
     low: float | None = field(default=None)
     """The smallest value of a living node: min-max normalisation starts here; `None` before the first."""
     high: float | None = field(default=None)
+    after: str = ""
+    """Marks the seeds whose trees it learnt from (`potstill.generators.sharing`); empty: none."""
 
     @property
     def root(self) -> Node:

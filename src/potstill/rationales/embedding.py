@@ -20,24 +20,28 @@ from potstill.errors import ConfigError, MissingExtraError, boundary
 from potstill.rationales.families import mask
 
 BATCH = 32
+KEY = "mix.select.embedding"
 
 
-def embed(texts: Sequence[str], model: str | None = None) -> np.ndarray:
+def embed(texts: Sequence[str], model: str | None = None, key: str = KEY) -> np.ndarray:
     """Return one unit vector per text [N, D].
+
+    Args:
+        key: What of a recipe names the model, for messages.
 
     Raises:
         MissingExtraError: A model is named and nothing that could open it is installed.
         ConfigError: The model cannot be opened.
     """
-    vectors = _opened(model)(texts) if model is not None else _weighed(texts)
+    vectors = _opened(model, key)(texts) if model is not None else _weighed(texts)
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(vectors / np.where(norms > 0, norms, 1.0))
 
 
-def require_model(model: str | None) -> None:
+def require_model(model: str | None, key: str = KEY) -> None:
     """Open the model that a recipe names, so that one that is absent is found before anything is spent."""
     if model is not None:
-        _opened(model)
+        _opened(model, key)
 
 
 def _weighed(texts: Sequence[str]) -> np.ndarray:
@@ -58,14 +62,14 @@ def _terms(text: str) -> Counter[str]:
 
 
 @lru_cache(maxsize=1)
-def _opened(model: str) -> Callable[[Sequence[str]], np.ndarray]:
-    where = f"mix.select.embedding: model {model!r} cannot be opened; name a folder or a downloaded model, or leave "
+def _opened(model: str, key: str) -> Callable[[Sequence[str]], np.ndarray]:
+    where = f"{key}: model {model!r} cannot be opened; name a folder or a downloaded model, or leave "
     if find_spec("sentence_transformers") is not None:
         with boundary(ConfigError, where + "the line out to compare words"):
             return _by_sentence_transformers(model)
     if find_spec("transformers") is None or find_spec("torch") is None:
         message = (
-            f"mix.select.embedding: {model!r} needs a library that is not installed; pip install 'potstill[train]' or "
+            f"{key}: {model!r} needs a library that is not installed; pip install 'potstill[train]' or "
             "pip install sentence-transformers, or leave the line out to compare words"
         )
         raise MissingExtraError(message)

@@ -9,7 +9,8 @@ from pydantic import Field, field_validator, model_validator
 from potstill.recipe.table import Table
 
 TERMS = ("quality", "diversity", "complexity", "novelty")
-"""What an instruction is scored by, from 1 to 6; the first three by a judge, the last against all seeds."""
+"""What an instruction is scored by, from 1 to 6; the first three by a judge, the last against all seeds and the texts
+of earlier trees."""
 Strategy = Literal["beam", "tree", "published", "random", "best_of_n"]
 
 
@@ -45,8 +46,12 @@ class EvolveConfig(Table):
     """Of a beam: how many of each level are built upon."""
     branch: int | None = Field(default=None, ge=1)
     """Of a beam: rewritings of each of them; `None`: as many as spend the calls in one descent."""
-    learns_actions: bool = False
-    """Of beam and tree: prefer the actions that have helped so far in this tree."""
+    learns_actions: bool = True
+    """Of beam and tree: prefer the actions that have helped so far, in this tree and in earlier ones."""
+    share_after: int | None = Field(default=64, ge=1)
+    """A tree knows what came of the trees of all seeds that stand at least so many places before its own: which
+    actions helped and, where novelty is weighed, which texts there are. Fewer than `at_once` make trees wait; `None`:
+    every tree by itself."""
     teacher: str | None = None
     """The name of the teacher that rewrites; `None`: the first."""
     temperature: float | None = Field(default=0.7, ge=0)
@@ -60,6 +65,9 @@ class EvolveConfig(Table):
     derive: int = Field(default=0, ge=0, le=8)
     """Ask the teacher for up to so many actions that suit the seeds, in one call; never from evaluation problems."""
     judge: JudgeConfig = JudgeConfig()
+    embedding: str | None = None
+    """How nearness is measured beside runs of three words, for novelty and repetitions: words (TF-IDF, no model), or
+    an embedding model's folder or name; `None`: by runs of three words alone."""
     weights: dict[str, float] = {"quality": 1.0, "diversity": 1.0, "complexity": 1.0}
     """What the value of an instruction is made of: quality, diversity, complexity, novelty."""
     floors: dict[str, float] = {"quality": 2.5}
@@ -84,6 +92,8 @@ class EvolveConfig(Table):
     """Ask for responses to the seeds as well; else they are moved to the split `seeds`."""
     near: float = Field(default=0.9, gt=0, le=1)
     """Share of common runs of three words from which on an instruction repeats a seed or a better one."""
+    near_cosine: float = Field(default=0.95, gt=0, le=1)
+    """With `embedding`: cosine from which on it does so, too."""
     against: tuple[str, ...] = ()
     """Files of evaluation problems, beside the splits of filter.decontaminate: what repeats one is left out."""
     max_failed_frac: float = Field(default=0.5, ge=0, le=1)
@@ -111,6 +121,17 @@ class EvolveConfig(Table):
         return tuple(term for term in TERMS[:3] if term in self.weights or term in self.floors)
 
     @property
+    def shares(self) -> int | None:
+        """After how many places a tree counts for others; `None` where nothing would be learnt from it."""
+        is_learnt = self.learns_actions and self.strategy in ("beam", "tree")
+        return self.share_after if is_learnt or self.scores_novelty else None
+
+    @property
+    def scores_novelty(self) -> bool:
+        """Whether an instruction's distance to seeds and earlier texts counts."""
+        return "novelty" in {*self.weights, *self.floors}
+
+    @property
     def mark(self) -> dict[str, Any]:
         """What of this table decides which instructions result."""
         return self.model_dump(mode="json", exclude={"at_once", "max_failed_frac"})
@@ -118,5 +139,6 @@ class EvolveConfig(Table):
     @property
     def growth_mark(self) -> dict[str, Any]:
         """What of this table decides the trees; what is kept of them can change without growing them anew."""
-        choosing = {"compare", "keep", "per_seed", "per_cell", "total", "ladders", "keep_seeds", "near", "against"}
+        choosing = {"compare", "keep", "per_seed", "per_cell", "total", "ladders", "keep_seeds", "near", "near_cosine",
+                    "against"}  # fmt: skip
         return self.model_dump(mode="json", exclude={"at_once", "max_failed_frac", "splits", *choosing})
