@@ -18,7 +18,7 @@ LAYERS = [
      "rationales.verification", "students.*", "evaluation.grading", "evaluation.scoring", "verdicts",
      "generators.planning", "generators.recomputing", "generators.counterfactuals"},
     {"arms", "preflight", "purchases", "rounds", "pipeline", "evaluation.*", "review.*", "commands.*",
-     "scale.*", "cli", "instructions", "__main__", "__init__"},
+     "scale.*", "cli", "instructions", "augmenting", "__main__", "__init__"},
 ]  # fmt: skip
 """From the foundation to the surface; a pattern `folder.*` covers what no earlier or exact name does."""
 EXEMPT = {("__init__", "run")}

@@ -110,7 +110,8 @@ def test_a_changed_training_option_is_refused_then_redone_and_buys_nothing(smoke
     folder, _, environment = smoke
     ledger = Path(environment["XDG_CACHE_HOME"]) / "potstill" / "ledger.sqlite"
     requests = summarise(ledger)["requests"]
-    command = [sys.executable, "-m", "potstill", "run", SMOKE, "--run", str(folder), "--set", "train.max_steps=7"]
+    command = [sys.executable, "-m", "potstill", "run", SMOKE, "--run", str(folder), "--until", "train"]
+    command += ["--set", "train.max_steps=4"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 1
     assert "the recipe has changed since this run was made; that invalidates: students/" in done.stderr

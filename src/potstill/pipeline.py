@@ -1,6 +1,6 @@
 """All stages of a recipe over one run directory: the method section of the paper as one function.
 
-    problems (→ evolve) → sample → verify → filter → (mix → train → infer) per arm and seed → evaluate → report
+    problems (→ evolve, augment) → sample → verify → filter → (mix → train → infer) per arm and seed → evaluate → report
 
 Every stage appends or replaces whole files, is resumed after a kill and skipped when nothing it depends on has
 changed. What a stage does lives in its own module; here stands only the order, and what invalidates what.
@@ -17,6 +17,7 @@ from typing import Any
 
 from potstill import engines
 from potstill.arms import Arm, arms_of, require_means, run_arms
+from potstill.augmenting import FILES, augment_run, is_augmented, require_sound_augmenting
 from potstill.ensembles import Members, assemble
 from potstill.errors import ConfigError
 from potstill.instructions import evolve_run, is_evolved, require_sound_evolving, written_files
@@ -39,7 +40,10 @@ from potstill.run import Run, chain
 from potstill.teachers.reaching import ledger_name
 from potstill.verdicts import read_pool, read_verified, verify_file
 
-STAGES = ("problems", "evolve", "sample", "verify", "rounds", "filter", "mix", "train", "infer", "evaluate", "report")
+STAGES = ("problems", "evolve", "augment", "sample", "verify", "rounds", "filter",
+          "mix", "train", "infer", "evaluate", "report")  # fmt: skip
+MAKING = ("evolve", "augment")
+"""Stages that make problems; what they drop stays beside what the filter drops."""
 UNCHANGING = {"max_concurrency", "requests_per_minute", "tokens_per_minute", "timeout_s", "max_retries", "price",
               "api_key_env", "proxy", "ca_file", "n", "batch"}  # fmt: skip
 """Teacher keys that cannot change an answer: changing them invalidates nothing."""
@@ -103,6 +107,7 @@ class Pipeline:
         steps = {
             "problems": self.load_problems,
             "evolve": self.evolve,
+            "augment": self.augment,
             "sample": self.sample,
             "verify": self.verify,
             "rounds": self.rounds,
@@ -133,6 +138,9 @@ class Pipeline:
             require_sound_evolving(self.recipe)
             require_endpoint(self.recipe)
             require_engine(self.recipe)
+        if self.recipe.augment is not None and not self.files.is_done("augment", self.marks["augment"]):
+            require_sound_augmenting(self.recipe)
+            require_endpoint(self.recipe)
         if self.reaches("rounds") and not self.files.is_done("filter", self.marks["filter"]):
             require_sound_rounds(self.recipe)
         if self.reaches("sample") and not self.files.is_done("sample", self.marks["sample"]):
@@ -159,6 +167,9 @@ class Pipeline:
             self.files.finish("problems", self.marks["problems"], counts)
             say("problems", ", ".join(f"{n} {name}" for name, n in counts.items()))
         self.problems = {p.id: p for p in self.files.read("problems.jsonl", Problem)}
+        if self.recipe.augment is None and any(map(is_augmented, self.problems.values())):
+            self.problems = {id: p for id, p in self.problems.items() if not is_augmented(p)}
+            self.files.write("problems.jsonl", self.problems.values())
         require_means(self.files, self.arms, self.problems.values())
 
     def evolve(self) -> None:
@@ -169,6 +180,16 @@ class Pipeline:
         given = [p for p in self.problems.values() if not is_evolved(p)]
         self.problems, counts = evolve_run(self.files, self.recipe, given, label=self.label)
         self.files.finish("evolve", self.marks["evolve"], counts)
+
+    def augment(self) -> None:
+        """Make further training problems of those that there are; they are sampled like any other."""
+        if self.recipe.augment is None or self.files.is_done("augment", self.marks["augment"]):
+            return
+        self.files.begin("augment", self.marks["augment"], list(FILES))
+        given = [p for p in self.problems.values() if not is_augmented(p)]
+        counts = augment_run(self.files, self.recipe, given, label=self.label)
+        self.problems = {p.id: p for p in self.files.read("problems.jsonl", Problem)}
+        self.files.finish("augment", self.marks["augment"], counts)
 
     def sample(self) -> None:
         """Buy the teacher's rationales."""
@@ -208,7 +229,7 @@ class Pipeline:
         tainted = self.contaminated()
         config = self.recipe.filter
         kept, drops = keep(rationales, config, contaminated=tainted, sandbox=self.recipe.sandbox)
-        earlier = [drop for drop in self.files.read("dropped.jsonl", Drop) if drop.stage == "evolve"]
+        earlier = [drop for drop in self.files.read("dropped.jsonl", Drop) if drop.stage in MAKING]
         self.files.write("dropped.jsonl", [*earlier, *drops])
         counts = {"kept": len(kept), "problems": len({r.problem_id for r in kept}), "dropped": len(drops)}
         counts |= {f"dropped_{reason}": n for reason, n in Counter(d.reason for d in drops).items()}
@@ -323,6 +344,8 @@ def fingerprints(recipe: Recipe) -> dict[str, str]:
     if "pot" in recipe.sample.kinds:
         checking["sandbox"] = recipe.sandbox.model_dump(mode="json", exclude={"workers"})
     evolve = [] if recipe.evolve is None else [("evolve", [teachers, recipe.evolve.mark])]
+    if recipe.augment is not None:
+        evolve.append(("augment", [teachers, sample, checking, recipe.augment.model_dump(mode="json")]))
     marks = chain(
         [
             ("problems", [recipe.problems.model_dump(mode="json"), recipe.seed]),

@@ -85,6 +85,7 @@ def plan_purchases(recipe: Recipe, arms: Iterable[Arm]) -> list[dict[str, Any]]:
     require_splits(named, [name for name, members in splits.items() if members])
     problems = [p for name in recipe.sample.splits for p in splits.get(name, [])]
     rows = plan_evolved(recipe, splits) if recipe.evolve is not None else []
+    rows += plan_augmented(recipe, problems) if recipe.augment is not None else []
     rows += plan_sample(recipe, problems)
     rows += plan_rounds(recipe, problems)
     if recipe.evaluate.teacher:
@@ -109,6 +110,18 @@ def plan_evolved(recipe: Recipe, splits: Mapping[str, list[Problem]]) -> list[di
             money = row["max_money"] if row["max_money"] is None else round(row["max_money"] * found.scale, 4)
             rows.append({**row, **scaled, "in_ledger": 0, "max_money": money})
     return rows
+
+
+def plan_augmented(recipe: Recipe, problems: Sequence[Problem]) -> list[dict[str, Any]]:
+    """Return what augmenting would request, and what sampling for all that it may make."""
+    from potstill.augmenting import planned_askings, require_sound_augmenting, stand_ins
+
+    require_sound_augmenting(recipe)
+    rows = []
+    for stage, config, teacher in planned_askings(recipe):
+        rows += _planned(recipe, problems, config, [teacher], stage)
+    made = stand_ins(recipe, problems)
+    return rows + _planned(recipe, made, recipe.sample, require_teachers(recipe), "sample augmented, at most")
 
 
 def plan_sample(recipe: Recipe, problems: Sequence[Problem]) -> list[dict[str, Any]]:

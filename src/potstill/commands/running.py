@@ -13,7 +13,8 @@ from potstill.messages import say
 if TYPE_CHECKING:
     from potstill.recipe.whole import Recipe
 
-UNTIL = ("problems", "evolve", "sample", "verify", "filter", "mix", "train", "infer", "evaluate", "report")
+UNTIL = ("problems", "evolve", "augment", "sample", "verify", "filter",
+         "mix", "train", "infer", "evaluate", "report")  # fmt: skip
 
 
 def add(verb: str, parser: argparse.ArgumentParser) -> None:

@@ -18,6 +18,7 @@ from potstill.errors import shorten
 _TOKEN = re.compile(r"\s*\S+")
 _PAD = "One step follows from the one before it. "
 MARKER = " So the answer is: "
+_REWORDING = re.compile("the problem below in other words")
 _PROGRAM = re.compile(r"\b(?:python|program|code)\b", re.IGNORECASE)
 _QUESTION_END = re.compile(r"\nA:|\n# Python|\nLet's ")
 
@@ -41,7 +42,7 @@ class Ask:
     """The whole prompt as one text, roles included: what makes two requests the same."""
     question: str
     kind: str
-    """pot where the prompt speaks of Python, a program or code, else cot."""
+    """reworded where the prompt asks for other words; pot where it speaks of Python, a program or code; else cot."""
     n: int
     seed: int | None
     temperature: float
@@ -93,7 +94,7 @@ def read_ask(body: Any, api: str) -> Ask:
         model=_field(body, "model", str, ""),
         prompt=prompt,
         question=read_question(last),
-        kind="pot" if _PROGRAM.search(prompt) else "cot",
+        kind="reworded" if _REWORDING.search(prompt) else "pot" if _PROGRAM.search(prompt) else "cot",
         n=_at_least_one(body, "n") or 1,
         seed=_field(body, "seed", int, None),
         temperature=float(_field(body, "temperature", (int, float), 1.0)),

@@ -61,7 +61,7 @@ def world_hash() -> str:
     digest = hashlib.sha256()
     instructions = ("instruction_grammar.py", "instructions.py", "instruction_teacher.py")
     labels = ("labels.py", "labels_edits.py", "labels_teacher.py")
-    for name in ("world.py", "teacher.py", "programs.py", "answering.py", *instructions, *labels):
+    for name in ("world.py", "teacher.py", "programs.py", "answering.py", "rewording.py", *instructions, *labels):
         digest.update((folder / name).read_bytes())
     return digest.hexdigest()[:16]
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from potstill.messages import say
+from potstill.recipe.augmentation import Way
 from potstill.recipe.rationales import SelectConfig
 from potstill.recipe.table import Table
 from potstill.records import Kind, View
@@ -34,6 +35,8 @@ class MixConfig(Table):
     budget of `n` each, so that the lever stands beside plain sampling in one run."""
     rounds: int | None = Field(default=None, ge=0)
     """Use what was sampled up to this one of the recipe's `rounds`; 0: the first sampling alone; `None`: everything."""
+    augmented: tuple[Way, ...] | None = None
+    """Of the problems that `augment` made, learn from those made so; empty: from none; `None`: from all."""
     roles: tuple[Role, ...] | None = None
     """Learn from the problems of these roles; `None`: of all."""
     counterfactuals: Literal["rationale", "answer", "shuffled"] = "rationale"

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from potstill.errors import ConfigError
+from potstill.recipe.augmentation import AugmentConfig
 from potstill.recipe.evaluation import EvaluateConfig, ReportConfig
 from potstill.recipe.explaining import validated
 from potstill.recipe.generators import EvolveConfig
@@ -59,6 +60,8 @@ class Recipe(Table):
     teachers: tuple[TeacherConfig, ...] = ()
     evolve: EvolveConfig | None = None
     """Evolve the problems of some splits before anything is sampled; `None`: they are sampled as they are."""
+    augment: AugmentConfig | None = None
+    """Make further problems of those of some splits before anything is sampled; `None`: none are made."""
     sample: SampleConfig = SampleConfig()
     rounds: tuple[RoundConfig, ...] = ()
     """Further rationales after the first sampling, one round after another; empty: none."""
