@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STUDY_SEED ?= 0
+JOBS ?= 2
 ONLY ?=
 
 .PHONY: demo study test lint types bench docs clean setup
@@ -31,13 +32,18 @@ $(VENV)/.installed-test: $(VENV)/.installed
 demo: $(VENV)/.installed
 	@$(BIN)/potstill run recipes/demo.yaml --run runs/demo
 
-## make study   all arms, 5 seeds, larger test sets (some hours); STUDY_SEED=n draws everything anew
+## make study   all arms, 5 seeds, larger test sets (some hours); STUDY_SEED=n draws everything anew;
+##              ONLY=METHOD runs one method's arms, ONLY=levers the levers around SCoTD (25 minutes of one core)
 study: $(VENV)/.installed
+ifeq ($(ONLY),levers)
+	@$(BIN)/potstill run recipes/levers.yaml --run runs/levers --set seed=$(STUDY_SEED) --force
+else
 	@$(BIN)/python scripts/study.py --run runs/study --seed $(STUDY_SEED) $(if $(ONLY),--only $(ONLY))
+endif
 
-## make test    the default tests (under 5 minutes on two cores)
+## make test    the default tests in JOBS=2 processes (under 5 minutes on two cores)
 test: $(VENV)/.installed-test
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 ## make lint    ruff: rules and format
 lint: $(VENV)/.installed-test
