@@ -63,12 +63,45 @@ def test_the_row_over_seeds_is_the_mean_of_the_rows_of_the_seeds():
     assert scores[3].meta["seed_values"] == pytest.approx([0.5, 0.75, 1 / 3])
 
 
+def test_sensitivity_is_the_share_of_pairs_whose_prediction_changes_exactly_as_the_label_does():
+    """From the original's label to the edit's; both wrong the other way round is a change, and no such one."""
+    labels = {"test-0": "a", "contrast-0": "b", "contrast-1": "a", "test-1": "b", "contrast-2": "a", "contrast-3": "c"}
+    said = {"test-0": "a", "contrast-0": "b", "contrast-1": "b", "test-1": "a", "contrast-2": "b", "contrast-3": "c"}
+    asked, rows = [], []
+    for id_, label in labels.items():
+        split, _, number = id_.partition("-")
+        parent = f"test-{int(number) // 2}" if split == "contrast" else None
+        asked.append(Problem(id=id_, question="q", answer=label, split=split, parent_id=parent))
+        status = Status.CORRECT if said[id_] == label else Status.WRONG
+        verdict = Verdict(rationale_id=id_, status=status, answer=said[id_])
+        rows.append(Rationale(id=id_, problem_id=id_, kind="cot", text="t", author="arm", verdict=verdict))
+    scores = {(row.split, row.metric): row for row in evaluate(rows, asked, CONFIG)}
+    row = scores["contrast", "sensitivity"]
+    assert (row.value, row.n) == (0.25, 4)  # a->b of the first; not a->a (changed), b->a (swapped), b->c (from a)
+    assert row.meta["changes_with_label"] == 0.75
+    assert row.by == "bootstrap (groups)"
+    assert ("test", "sensitivity") not in scores
+    assert scores["contrast", "contrast_consistency"].value == 0.0
+
+
+def test_sensitivity_is_compared_pair_by_pair():
+    """Like any other metric; an unscored half leaves its pair out unless the other half is wrong."""
+    asked = [*problems(2), *problems(4, "contrast", parent="test")]
+    graded = [
+        grade(predictions(first) + predictions(second, split="contrast"), asked, CONFIG)
+        for first, second in (([1, 1], [1, 1, 1, None]), ([1, 0], [1, 0, None, None]))
+    ]
+    found = {row.metric: row for row in compare(*([one] for one in graded), CONFIG) if row.split == "contrast"}
+    assert (found["sensitivity"].n, found["sensitivity"].difference) == (3, pytest.approx(1 - 1 / 3))
+
+
 def test_consistency_is_the_share_of_families_that_are_fully_right():
     """Originals 0 and 1 with two edits each: the second family has a wrong edit."""
     rows = predictions([1, 1]) + predictions([1, 1, 1, 0], split="contrast")
     asked = [*problems(2), *problems(4, "contrast", parent="test")]
     scores = {(row.split, row.metric): row for row in evaluate(rows, asked, CONFIG)}
-    assert list(scores) == [("test", "accuracy"), ("contrast", "accuracy"), ("contrast", "contrast_consistency")]
+    found = ["accuracy", "contrast_consistency", "sensitivity"]
+    assert list(scores) == [("test", "accuracy"), *(("contrast", metric) for metric in found)]
     consistency = scores["contrast", "contrast_consistency"]
     assert (consistency.value, consistency.n) == (0.5, 2)
     assert scores["contrast", "accuracy"].value == 0.75

@@ -4,7 +4,9 @@
 
 A path is one way to take a system's answer: `answer`, `cot` and `pot` are its greedy texts of that kind, `vote` is the
 majority over its sampled ones (`vote@K` over K of them), `routed` the greedy text of the kind that the student itself
-would have begun with, `surer` the greedy text that it finds likelier, by a margin fitted in training. Two paths are no
+would have begun with, `surer` the greedy text that it finds likelier, by a margin fitted in training. Of a student that
+writes both views of a chain of thought, `cot` is the positive one, `negative` the other, and `views` their common
+answer, or else that of which it was surer (`potstill.students.joining`). Two paths are no
 answers of their own but say what the others are worth: `oracle` is right where any greedy text is, `agreed` abstains
 (unscored) where the greedy texts of different kinds differ. Nothing here judges a text
 (`potstill.rationales.verification` does) or averages.
@@ -19,13 +21,15 @@ from dataclasses import dataclass, field, replace
 
 from potstill.errors import DataError
 from potstill.messages import say
+from potstill.rationales.ways import place_of
 from potstill.recipe.evaluation import EvaluateConfig
 from potstill.recipe.rationales import SandboxConfig, VerifyConfig
 from potstill.records import Problem, Rationale, Status, Verdict
+from potstill.students.joining import joined
 from potstill.students.routing import routed, surer
 from potstill.students.voting import vote
 
-PATHS = ("cot", "pot", "answer", "routed", "surer", "vote")
+PATHS = ("cot", "negative", "views", "pot", "answer", "routed", "surer", "vote")
 """Ways to answer, in order of preference where two systems share no path."""
 CHOICES: Mapping[str, Callable[[Sequence[Rationale]], Rationale | None]] = {"routed": routed, "surer": surer}
 BOUNDS = ("oracle", "agreed")
@@ -45,7 +49,10 @@ class Marks:
     ties: int = 0
     """Votes in which the tie rules decided."""
     kinds: Counter[str] = field(default_factory=Counter)
-    """Where a kind was chosen (routed, surer, or the winner of a vote over several kinds): how often which."""
+    """Where a kind was chosen (routed, surer, or the winner of a vote over several kinds), or a view: how often which.
+    """
+    answers: dict[str, str] = field(default_factory=dict)
+    """Problem id -> the normalised answer that was read, where one was."""
 
 
 @dataclass(slots=True)
@@ -56,6 +63,8 @@ class Graded:
     """(split, path) -> marks; a split or path without a single prediction is not there."""
     parents: dict[str, str]
     """Problem id -> the problem that it was derived from, where it was."""
+    golds: dict[str, str] = field(default_factory=dict)
+    """Problem id -> its gold answer, of the problems that were derived and those that they were derived from."""
 
     def groups(self, ids: Sequence[str]) -> list[str]:
         """Return each problem's family: its parent's id, or its own."""
@@ -69,6 +78,11 @@ class Graded:
             if parent := self.parents.get(pid):
                 found.setdefault(parent, [parent] if parent in graded else []).append(pid)
         return found
+
+    def pairs(self, split: str, path: str) -> list[tuple[str, str]]:
+        """Return (original, derived) for every derived problem of `split` whose original is graded too."""
+        families = self.families(split, path).items()
+        return [(parent, pid) for parent, ids in families for pid in ids if pid != parent and parent in ids]
 
     def right(self, path: str) -> dict[str, float]:
         """Return problem id -> mark over all splits."""
@@ -106,7 +120,10 @@ def grade(
         )
         raise DataError(message)
     answers = _by_path(_verified(rationales, wanted, verify, sandbox), system)
-    graded = Graded({}, {problem.id: problem.parent_id for problem in wanted.values() if problem.parent_id})
+    parents = {problem.id: problem.parent_id for problem in wanted.values() if problem.parent_id}
+    kin = parents.keys() | set(parents.values())
+    golds = {id_: problem.answer for id_, problem in wanted.items() if id_ in kin and problem.answer is not None}
+    graded = Graded({}, parents, golds)
     for split in dict.fromkeys(problem.split for problem in wanted.values()):
         ids = [problem.id for problem in wanted.values() if problem.split == split]
         for path in (*PATHS, *BOUNDS, *(f"vote@{count}" for count in config.curve)):
@@ -142,7 +159,7 @@ def _by_path(rationales: Iterable[Rationale], system: str) -> dict[tuple[str, st
     seen: dict[tuple[str, str, int], str] = {}
     answers: dict[tuple[str, str], list[Rationale]] = {}
     for rationale in rationales:
-        key = (rationale.problem_id, rationale.kind, rationale.index)
+        key = place_of(rationale)
         known = seen.get(key)
         if known == rationale.id:
             continue
@@ -166,12 +183,12 @@ def _may_vote(held: list[Rationale]) -> bool:
 
 def _paths_of(rationale: Rationale) -> list[str]:
     """Say which paths a prediction belongs to; without a mark, index 0 stands for its kind and all may vote."""
-    marked = rationale.meta.get("path")
+    marked, own = rationale.meta.get("path"), "negative" if rationale.view == "negative" else rationale.kind
     if marked == "greedy":
-        return [rationale.kind]
+        return [own]
     if marked == "sampled":
         return ["vote"]
-    return [rationale.kind, "vote"] if rationale.index == 0 else ["vote"]
+    return [own, "vote"] if rationale.index == 0 else ["vote"]
 
 
 Answers = Mapping[tuple[str, str], list[Rationale]]
@@ -191,6 +208,8 @@ def _mark(ids: Sequence[str], path: str, answers: Answers, config: EvaluateConfi
             marks.right[pid] = math.nan
             continue
         marks.statuses[verdict.status.value] += 1
+        if verdict.answer is not None:
+            marks.answers[pid] = verdict.answer
         marks.right[pid] = float(verdict.correct) if verdict.scored else math.nan
     return marks
 
@@ -200,6 +219,11 @@ def _answered(pid: str, path: str, answers: Answers, config: EvaluateConfig, mar
     greedy = [held[0] for kind in ("cot", "pot") if (held := answers.get((pid, kind)))]
     if path.startswith("vote"):
         return _voted(answers.get((pid, "vote"), []), path.partition("@")[2], greedy, config, marks)
+    if path == "views":
+        both = [held[0] for view in ("cot", "negative") if (held := answers.get((pid, view)))]
+        joint = joined(both) if len(both) > 1 else None
+        marks.kinds.update([str(joint.view)] if joint is not None else [])
+        return _verdict(joint) if joint is not None else None
     if path in CHOICES:
         chosen = CHOICES[path](greedy)
         marks.kinds.update([chosen.kind] if chosen is not None else [])

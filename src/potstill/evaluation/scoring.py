@@ -26,7 +26,10 @@ from potstill.recipe.evaluation import EvaluateConfig
 from potstill.recipe.rationales import SandboxConfig, VerifyConfig
 from potstill.records import Comparison, Problem, Rationale, Score, child_seed
 
-ACCURACY, CONSISTENCY = "accuracy", "contrast_consistency"
+ACCURACY, CONSISTENCY, SENSITIVITY = "accuracy", "contrast_consistency", "sensitivity"
+"""The share of problems that are right; of families all of whose members are; of pairs (an original and what was
+derived from it) in which the prediction changes exactly as the label does, from the one to the other, or stays as it.
+"""
 
 
 def evaluate(
@@ -162,6 +165,8 @@ def _row(label: Mapping[str, str], runs: Sequence[Graded], config: EvaluateConfi
     scored = ~np.isnan(matrix).all(axis=0)
     n, columns = int(scored.sum()), matrix.shape[1]
     meta = _counts(runs, label["split"], label["path"])
+    if label["metric"] == SENSITIVITY:
+        meta |= _followed(runs, label["split"], label["path"])
     if len(runs) > 1:
         meta["seed_values"] = [_plain(statistics.seed_mean(row)) for row in matrix]
     if n == 0:
@@ -185,6 +190,22 @@ def _counts(runs: Sequence[Graded], split: str, path: str) -> dict[str, Any]:
     return {"statuses": dict(sorted(statuses.items())), "seeds": len(runs), **found}
 
 
+def _followed(runs: Sequence[Graded], split: str, path: str) -> dict[str, float]:
+    """Return the share of pairs whose prediction changes where the label does, and only there, whatever it says.
+
+    What it is above sensitivity is what changes, or stays, and is wrong all the same. Pairs in which an answer could
+    not be read are left out.
+    """
+    followed = []
+    for graded in runs:
+        said = {pid: answer for (_, of), m in graded.marks.items() if of == path for pid, answer in m.answers.items()}
+        for pair in graded.pairs(split, path):
+            if all(pid in said and pid in graded.golds for pid in pair):
+                old, new = pair
+                followed.append((said[old] != said[new]) == (graded.golds[old] != graded.golds[new]))
+    return {"changes_with_label": sum(followed) / len(followed)} if followed else {}
+
+
 def _interval(
     matrix: statistics.Matrix, groups: list[str] | None, config: EvaluateConfig, seed: int
 ) -> statistics.Interval:
@@ -199,10 +220,18 @@ def _interval(
 def marks_matrix(
     runs: Sequence[Graded], split: str, path: str, metric: str = ACCURACY
 ) -> tuple[statistics.Matrix, list[str] | None]:
-    """Return marks of shape (seeds, problems), or (seeds, families) for consistency, and the family of each problem.
+    """Return marks of shape (seeds, problems), and the family of each problem: of (seeds, families) for consistency, of
+    (seeds, pairs) for sensitivity.
 
-    The families are `None` where every problem is a family of its own.
+    The families are `None` where every column is a family of its own.
     """
+    if metric == SENSITIVITY:
+        pairs = runs[0].pairs(split, path)
+        rights = [graded.right(path) for graded in runs]
+        cells = np.array([[right[pid] for pair in pairs for pid in pair] for right in rights])
+        places = [place for place in range(len(pairs)) for _ in (0, 1)]
+        of = [parent for parent, _ in pairs]
+        return statistics.group_marks(cells, places)[0], of if len(set(of)) < len(of) else None
     if metric == CONSISTENCY:
         families = runs[0].families(split, path)
         members = [(pid, parent) for parent, ids in families.items() for pid in ids]
@@ -216,11 +245,15 @@ def marks_matrix(
 
 
 def _metrics(runs: Iterable[Graded], split: str, path: str) -> list[str]:
-    """Consistency is a metric where the split holds problems that were derived from others."""
+    """Consistency is a metric where the split holds problems that were derived from others, sensitivity where these
+    others are graded too.
+    """
     if "@" in path or path in BOUNDS:
         return [ACCURACY]
-    has_families = any((split, path) in graded.marks and graded.families(split, path) for graded in runs)
-    return [ACCURACY, CONSISTENCY] if has_families else [ACCURACY]
+    asked = [graded for graded in runs if (split, path) in graded.marks]
+    has_families = any(graded.families(split, path) for graded in asked)
+    has_pairs = any(graded.pairs(split, path) for graded in asked)
+    return [ACCURACY, *([CONSISTENCY] if has_families else []), *([SENSITIVITY] if has_pairs else [])]
 
 
 def _shared_paths(a: Sequence[Graded], b: Sequence[Graded]) -> list[tuple[str, str, str]]:

@@ -18,7 +18,7 @@ ORDER = (
     "mixed_distillation", "ensemble", "teacher",
 )  # fmt: skip
 """Systems as a reader expects them; others keep their order, before the teacher."""
-PATHS = ("answer", "cot", "pot", "routed", "surer", "vote", "oracle", "agreed")
+PATHS = ("answer", "cot", "negative", "views", "pot", "routed", "surer", "vote", "oracle", "agreed")
 """Paths in the order in which a system's rows stand."""
 SPLITS = ("test", "ood", "contrast")
 MOST_COMPARISONS = 24

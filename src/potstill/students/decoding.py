@@ -47,6 +47,8 @@ class Path:
     """Mean log-probability per token, the stop token included, in nats, at temperature 1; `None` if there is none."""
     n_tokens: int
     """Tokens generated, the stop token included."""
+    logprobs: tuple[float, ...] = ()
+    """Of each of them, at temperature 1, where the settings keep them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +68,8 @@ class Settings:
     """Whether nobody waits for the rest any more; looked at before every step."""
     ends: Callable[[Sequence[int]], bool] | None = None
     """Whether the tokens so far hold a stop text; looked at now and then."""
+    keeps_logprobs: bool = False
+    """Whether paths carry the log-probability of each token, not their mean alone."""
 
 
 class Stopped(Exception):  # noqa: N818 - nothing went wrong
@@ -128,6 +132,8 @@ class _Rows:
     """Sum so far [R]."""
     noise: torch.Tensor
     """[R, T]: one uniform number per row and step; below 0 in greedy rows."""
+    logprobs: list[list[float]]
+    """Of each token so far; empty where they are not kept."""
     paths: dict[int, Path] = field(default_factory=dict)
 
 
@@ -143,6 +149,7 @@ def _write(model: Any, parts: Sequence[tuple[Prompt, Any]], settings: Settings) 
         ids=[[] for _ in owner],
         logprob=torch.zeros(len(owner)),
         noise=_noise(seeds, max(rooms), settings.temperature),
+        logprobs=[[] for _ in owner],
     )
     reader = open_reader(model, [p.ids for p in prompts], owner, room=max(rooms), begin=prompts[0].begin)
     logits_RV = reader.first()
@@ -151,6 +158,9 @@ def _write(model: Any, parts: Sequence[tuple[Prompt, Any]], settings: Settings) 
             raise Stopped
         tokens_R, logprob_R = _pick(logits_RV, rows.noise[:, step], settings)
         rows.logprob += logprob_R.cpu()
+        if settings.keeps_logprobs:
+            for own, value in zip(rows.logprobs, logprob_R.tolist(), strict=True):
+                own.append(value)
         alive = _sort_out(rows, tokens_R.tolist(), rooms, settings, step)
         if not alive:
             break
@@ -158,6 +168,7 @@ def _write(model: Any, parts: Sequence[tuple[Prompt, Any]], settings: Settings) 
             index = torch.tensor(alive)
             rows.places, rows.ids = [rows.places[i] for i in alive], [rows.ids[i] for i in alive]
             rows.logprob, rows.noise = rows.logprob[index], rows.noise[index]
+            rows.logprobs = [rows.logprobs[i] for i in alive]
             tokens_R = tokens_R[index.to(tokens_R.device)]
             reader.keep(index)
         logits_RV = reader.next(tokens_R)
@@ -179,7 +190,8 @@ def _sort_out(rows: _Rows, tokens: list[int], rooms: list[int], settings: Settin
             alive.append(row)
             continue
         finish: Literal["stop", "length"] = "length" if at_end and not is_stop else "stop"
-        rows.paths[place] = Path(tuple(rows.ids[row]), finish, float(rows.logprob[row]) / (step + 1), step + 1)
+        mean = float(rows.logprob[row]) / (step + 1)
+        rows.paths[place] = Path(tuple(rows.ids[row]), finish, mean, step + 1, tuple(rows.logprobs[row]))
     return alive
 
 

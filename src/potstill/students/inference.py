@@ -5,6 +5,8 @@
 Where kinds have prefixes, a path is made to begin with that of its kind, and the greedy path records how likely the
 student would have begun so by itself (`meta["prefix_logprob"]`): that is how it routes itself. A student that was
 chosen on both kinds also carries the margin between them (`meta["route_margin"]`), by which its surer text is taken.
+Where both views of a chain of thought are asked for, the greedy path of each says how likely its answer was
+(`meta["answer_logprob"]`); see `potstill.students.joining`.
 
 A prompt that does not fit into the student's context is not cut: its row is recorded with a reason. Answers are read
 and checked in `potstill.rationales.verification`, and voted on in `potstill.students.voting`.
@@ -170,6 +172,7 @@ def paths_of(
     """Yield the paths of a loaded student, a problem's at a time; prompts that do not fit come first."""
     from potstill.students.decoding import Prompt, generate
     from potstill.students.encoding import encode_prefix, encode_prompt, opened_thought
+    from potstill.students.joining import answer_logprob
     from potstill.students.routing import prefix_logprobs
 
     request = content_id("infer", author, config.temperature, config.top_p, config.max_new_tokens, seed, chat, stop)
@@ -187,7 +190,9 @@ def paths_of(
         yield [_rationale(ask, i, author, request, text="", finish="error", reason=reason) for i in ask.indices]
     prompts = [prompt for _, prompt, _ in fitting]
     routes = prefix_logprobs(loaded, [ask for ask, _, _ in fitting], chat=chat, batch_tokens=config.batch_tokens)
-    for number, written in generate(loaded.model, prompts, settings_of(loaded, config, stop, is_stopped)):
+    settings = settings_of(loaded, config, stop, is_stopped)
+    settings = replace(settings, keeps_logprobs=any(ask.is_rival for ask, _, _ in fitting))
+    for number, written in generate(loaded.model, prompts, settings):
         ask, _, prompt_tokens = fitting[number]
         route = {"prefix_logprob": routes.get((ask.problem.id, ask.kind)), "route_margin": margin}
         rows = []
@@ -195,6 +200,8 @@ def paths_of(
             text, finish = text_of(path, loaded, stop, lead=lead)
             usage = {"prompt_tokens": prompt_tokens, "completion_tokens": path.n_tokens}
             values = {"text": text, "finish": finish, "logprob": path.logprob, "usage": usage}
+            if ask.is_rival:
+                route["answer_logprob"] = answer_logprob(path, loaded.tokenizer)
             rows.append(_rationale(ask, ask.indices[place], author, request, route=route, **values))
         yield rows
 

@@ -29,6 +29,7 @@ _MARKER = re.compile(
     r"|^[ \t]*####|<answer>|(?<=\n)(?:A|Ans):[ \t]",
     re.IGNORECASE | re.MULTILINE,
 )
+_STATED = re.compile(r"\s*([^\n]+?)(?=[.!]\s|[.!]?\s*(?:\n|$))")
 _RUN_ON = re.compile(r"\n\s*(?:Q|Question)\s*:")
 _THINK = re.compile(r"\s*<think>\n?(.*?)\n?</think>(?:\n\n)?", re.DOTALL)
 _TAIL_WORDS = 25
@@ -99,6 +100,20 @@ def reasoning_of(text: str) -> str:
     if last is None or len(text[last.end() :].split()) > _TAIL_WORDS:
         return text.strip()
     return text[: last.start()].rstrip().rstrip("*#").rstrip()
+
+
+def answer_span(text: str) -> tuple[int, int] | None:
+    """Return where a text states its answer, up to the end of that sentence; `None` where it does not say so.
+
+    >>> text = "It rises. So the answer is: up"
+    >>> text[slice(*answer_span(text))]
+    'up'
+    """
+    last = next(reversed([*_MARKER.finditer(text)]), None)
+    if last is None:
+        return None
+    stated = _STATED.match(text, last.end())
+    return (stated.start(1), stated.end(1)) if stated else None
 
 
 def join_think(reasoning: str, text: str) -> str:

@@ -44,7 +44,7 @@ def score_table(facts: Facts) -> Html | None:
             body += _score_rows(facts, system, list(of_system))
     by = "; ".join(sorted({row.by for row in rows if row.by}))
     said = (
-        f"Intervals: {by}. n counts distinct problems, or families for consistency. "
+        f"Intervals: {by}. n counts distinct problems, families for consistency, pairs for sensitivity. "
         "No answer: none found, or the program failed; counted as not right."
     )
     if any(row.path in BOUNDS for row in rows):

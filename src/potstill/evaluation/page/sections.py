@@ -55,7 +55,7 @@ def bars(facts: Facts, split: str, metric: str, title: str) -> Html | None:
         )
         for r in rows
     ]  # fmt: skip
-    units = "families" if metric == "contrast_consistency" else "problems"
+    units = {"contrast_consistency": "families", "sensitivity": "pairs"}.get(metric, "problems")
     said = f"Percent right with 95 % intervals; n = {_span([r.n for r in rows])} {units}."
     chart = charts.bar_chart(shown, title, left=158 if by_path else 112)
     return element("figure", element("h3", title), chart, caption(facts, said))
@@ -149,6 +149,8 @@ def accuracy(facts: Facts) -> Html | None:
         said += (
             " Contrast consistency is the share of families (an original and all of its edits) that are fully right."
         )
+    if any(metric == "sensitivity" for _, metric in columns):
+        said += " Sensitivity is the share of pairs (an original, one edit) whose prediction changes as the label does."
     return section(
         "accuracy", "Accuracy by split", element("p", said, class_="lead"), element("div", *figures, class_="panels")
     )
@@ -165,7 +167,8 @@ def against_n(facts: Facts) -> Html | None:
         shade, marker = SPLIT_TONES.get(split, ("other", "circle")) if metric == "accuracy" else ("family", "diamond")
         points = [charts.Point(n, r.value, r.low, r.high) for n, r in sorted(pairs, key=_first) if r.value is not None]
         if len(points) > 1:
-            lines.append(charts.Line("consistency" if metric != "accuracy" else split, tuple(points), shade, marker))
+            name = split if metric == "accuracy" else metric.removeprefix("contrast_")
+            lines.append(charts.Line(name, tuple(points), shade, marker))
     if not lines:
         return None
     ticks = sorted({point.x for line in lines for point in line.points})
