@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from potstill.recipe.rationales import SandboxConfig, VerifyConfig
+    from potstill.recipe.scale import RayConfig
     from potstill.recipe.teachers import TeacherConfig
     from potstill.recipe.whole import Recipe
     from potstill.records import Problem, Rationale
+    from potstill.sandbox.execution import Execution
     from potstill.teachers.buying import Wire
 
 
@@ -46,6 +48,10 @@ class Engine(Protocol):
         """Yield each rationale with its verdict and problem, in any order."""
         ...
 
+    def execute(self, programs: Iterable[Any], config: SandboxConfig) -> Iterator[Execution]:
+        """Yield one result per program, in order."""
+        ...
+
 
 _running: ContextVar[Engine | None] = ContextVar("potstill_engine", default=None)
 
@@ -58,12 +64,19 @@ def running() -> Engine | None:
 @contextmanager
 def opened(recipe: Recipe) -> Iterator[Engine | None]:
     """Run what is inside under the recipe's engine; one that is running already goes on."""
-    if recipe.engine == "local" or running() is not None:
+    with opened_as(recipe.engine, recipe.ray) as engine:
+        yield engine
+
+
+@contextmanager
+def opened_as(name: str, config: RayConfig) -> Iterator[Engine | None]:
+    """Run what is inside under an engine by its name in recipes; as `opened`."""
+    if name == "local" or running() is not None:
         yield running()
         return
     from potstill.scale.cluster import Cluster
 
-    with Cluster(recipe.ray) as engine, using(engine):
+    with Cluster(config) as engine, using(engine):
         yield engine
 
 

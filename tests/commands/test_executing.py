@@ -52,7 +52,9 @@ def test_a_dry_run_runs_nothing(programs, capsys):
     [
         (["--set", "sandbox.cpu_s=-1"], r"sandbox\.cpu_s: found -1; .*the settings are cpu_s"),
         (["--set", "sandbox.cpus=1"], r"sandbox\.cpus: "),
-        (["--set", "sample.n=1"], "reads the sandbox's settings only"),
+        (["--set", "sample.n=1"], "reads the sandbox's settings and the engine's only"),
+        (["--set", "engine=spark"], "expected local or ray"),
+        (["--set", "engine=ray", "--set", "ray.adress=x:1"], r"did you mean 'address'"),
     ],
 )
 def test_a_wrong_setting_is_named(argv, match, programs):

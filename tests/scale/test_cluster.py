@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import nullcontext
 
 import pytest
 from sampled import lines, questions, recipe_for
@@ -93,3 +94,21 @@ def test_a_cluster_without_room_for_a_worker_is_refused(nodes):
         pytest.raises(ConfigError, match="num_cpus"),
     ):
         cluster.require()
+
+
+def test_programs_of_a_file_give_the_same_lines_on_a_cluster(engine, tmp_path):
+    """In the order of the file, with the isolation that each node obtained and tested."""
+    from potstill.cli import main
+
+    programs, out = tmp_path / "programs.jsonl", tmp_path / "out.jsonl"
+    texts = ["ans = 6 * 7", "print(3)", "1/0", "x = frozenset([1])\nans = sum(y for y in x)", "open('/etc/passwd')"]
+    rows = [{"id": str(i), "program": f"# {i}\n{texts[i % len(texts)]}"} for i in range(300)]
+    programs.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    found = []
+    for name in ("local", "ray"):
+        with engines.using(engine) if name == "ray" else nullcontext():
+            assert main(["exec", str(programs), "--out", str(out), "--quiet"]) == 0
+        lines = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+        found.append([{key: value for key, value in line.items() if key != "cpu_ms"} for line in lines])
+    assert found[0] == found[1]
+    assert [line["id"] for line in found[1]] == [row["id"] for row in rows]

@@ -14,11 +14,15 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from potstill import engines
 from potstill.commands.printing import print_text
 from potstill.errors import ConfigError, shorten
 from potstill.files import read_rows
 from potstill.messages import say
+from potstill.recipe.explaining import validated
 from potstill.recipe.rationales import SandboxConfig
+from potstill.recipe.scale import RayConfig
+from potstill.streams import stream
 
 TRUST = "none_because_i_trust_every_program"
 
@@ -44,11 +48,13 @@ def add(verb: str, parser: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Run a file of programs and write one line for each; a failing program is a result."""
     config = sandbox_config(options)
+    engine, cluster = engine_config(options)
     if options.dry_run:
         n_programs = sum(1 for _ in islice(read_rows(options.file), options.limit))
         print_text(f"{n_programs} programs; nothing was run")
         return 0
-    counts = asyncio.run(_run(options, config))
+    with engines.opened_as(engine, cluster):
+        counts = asyncio.run(_run(options, config))
     say("exec", f"{sum(counts.values())} programs: " + ", ".join(f"{name} {n}" for name, n in counts.most_common()))
     return 0
 
@@ -79,7 +85,9 @@ async def _lines(options: argparse.Namespace, config: SandboxConfig) -> AsyncIte
             ids.append(row.get("id", where))
             yield row.get("program")
 
-    async for result in run_programs(programs(), config):
+    engine = engines.running()
+    results = run_programs(programs(), config) if engine is None else engine.execute(programs(), config)
+    async for result in stream(results):
         yield result.status, json.dumps(to_row(ids.pop(0), result))
 
 
@@ -99,8 +107,13 @@ def sandbox_config(options: argparse.Namespace) -> SandboxConfig:
         given["isolation"] = TRUST
     for pair in options.set:
         key, separator, value = pair.partition("=")
+        if separator and (key == "engine" or key.startswith("ray.")):
+            continue
         if not separator or not key.startswith("sandbox."):
-            message = f"--set {pair}: `exec` reads the sandbox's settings only; give sandbox.KEY=VALUE"
+            message = (
+                f"--set {pair}: `exec` reads the sandbox's settings and the engine's only; give sandbox.KEY=VALUE, "
+                "engine=ray, ray.KEY=VALUE"
+            )
             raise ConfigError(message)
         given[key.removeprefix("sandbox.")] = yaml.safe_load(value)
     try:
@@ -111,3 +124,18 @@ def sandbox_config(options: argparse.Namespace) -> SandboxConfig:
         known = ", ".join(SandboxConfig.model_fields)
         message = f"sandbox.{name}: found {shorten(repr(first['input']), 80)}; {first['msg']}; the settings are {known}"
         raise ConfigError(message) from error
+
+
+def engine_config(options: argparse.Namespace) -> tuple[str, RayConfig]:
+    """Return the engine's name and the cluster's settings from `--set engine=ray` and `--set ray.KEY=VALUE`.
+
+    Raises:
+        ConfigError: There is no such engine, a key is unknown, or a value out of range.
+    """
+    pairs = [pair.partition("=") for pair in options.set]
+    names = [value for key, _, value in pairs if key == "engine"]
+    if any(name not in ("local", "ray") for name in names):
+        message = f"engine: got {shorten(repr(names[-1]), 80)}; expected local or ray"
+        raise ConfigError(message)
+    given = {key.removeprefix("ray."): yaml.safe_load(value) for key, _, value in pairs if key.startswith("ray.")}
+    return names[-1] if names else "local", validated(RayConfig, given, "ray")

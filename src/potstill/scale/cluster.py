@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from potstill.recipe.scale import RayConfig
 from potstill.records import Problem, Rationale
@@ -13,6 +13,7 @@ from potstill.records import Problem, Rationale
 if TYPE_CHECKING:
     from potstill.recipe.rationales import SandboxConfig, VerifyConfig
     from potstill.recipe.teachers import TeacherConfig
+    from potstill.sandbox.execution import Execution
     from potstill.scale.crew import Crew
     from potstill.teachers.buying import Wire
 
@@ -84,6 +85,12 @@ class Cluster:
         from potstill.scale.verifying import verify_on
 
         return verify_on(self.crew, rationales, problems, config, sandbox)
+
+    def execute(self, programs: Iterable[Any], config: SandboxConfig) -> Iterator[Execution]:
+        """Yield one result per program, in order."""
+        from potstill.scale.verifying import execute_on
+
+        return execute_on(self.crew, programs, config)
 
 
 def travels(config: TeacherConfig) -> bool:

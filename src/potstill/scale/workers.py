@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from potstill.errors import PotstillError, shorten
 from potstill.recipe.rationales import SandboxConfig, VerifyConfig
@@ -26,6 +26,8 @@ from potstill.teachers.responses import Failure, Reply
 
 if TYPE_CHECKING:
     from potstill.rationales.verification import Checker
+    from potstill.sandbox.execution import Execution
+    from potstill.sandbox.running import Sandbox
     from potstill.teachers.buying import Wire
 
 COMPANY_S = 0.003
@@ -114,6 +116,7 @@ class Worker:
         self._doors: dict[str, Door] = {}
         self._sending: set[asyncio.Task[None]] = set()
         self._checker: tuple[tuple[VerifyConfig, SandboxConfig], Checker, AsyncExitStack] | None = None
+        self._sandboxes: dict[SandboxConfig, Sandbox] = {}
         self._opening = asyncio.Lock()
 
     async def hello(self) -> Facts:
@@ -172,6 +175,15 @@ class Worker:
         checker = (await self._checking(config, sandbox)).about(problems)
         found = [row.verdict async for row in in_order(rationales, checker, config.workers)]
         return [verdict for verdict in found if verdict is not None]
+
+    async def execute(self, programs: Sequence[Any], sandbox: SandboxConfig) -> list[Execution]:
+        """Return one result per program, in order; the sandbox stays open for the next ones."""
+        from potstill.sandbox.running import Sandbox
+
+        async with self._opening:
+            if sandbox not in self._sandboxes:
+                self._sandboxes[sandbox] = await asyncio.to_thread(Sandbox(sandbox).__enter__)
+        return [result async for result in self._sandboxes[sandbox].stream(programs)]
 
     async def _checking(self, config: VerifyConfig, sandbox: SandboxConfig) -> Checker:
         from potstill.rationales.verification import opened_checker
