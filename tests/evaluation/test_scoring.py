@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -93,6 +94,21 @@ def test_sensitivity_is_compared_pair_by_pair():
     ]
     found = {row.metric: row for row in compare(*([one] for one in graded), CONFIG) if row.split == "contrast"}
     assert (found["sensitivity"].n, found["sensitivity"].difference) == (3, pytest.approx(1 - 1 / 3))
+
+
+def test_a_student_of_both_views_is_also_compared_by_what_it_answers():
+    """Against one of a single view: path by path where they share one, and its joint answer against the other's own."""
+    said = replace(predictions([0])[0].verdict, answer="5")
+    both = [replace(row, view="positive", logprob=-1.0) for row in predictions([1, 0, 0])]
+    both[1] = replace(both[1], verdict=replace(said, rationale_id=both[1].id))
+    both += [replace(row, id=f"{row.id}n", view="negative", logprob=-0.5) for row in predictions([1, 1, 0])]
+    graded = [[grade(rows, problems(3), CONFIG)] for rows in (both, predictions([1, 0, 0]))]
+    for a, b, sign in ((*graded, 1), (*reversed(graded), -1)):
+        rows = {row.path: row for row in compare(a, b, CONFIG)}
+        assert set(rows) == {"cot", "views"}
+        assert rows["cot"].difference == 0.0
+        assert {rows["views"].meta["path_a"], rows["views"].meta["path_b"]} == {"views", "cot"}
+        assert rows["views"].difference == pytest.approx(sign / 3)
 
 
 def test_consistency_is_the_share_of_families_that_are_fully_right():

@@ -26,6 +26,7 @@ from potstill.recipe.evaluation import EvaluateConfig
 from potstill.recipe.rationales import SandboxConfig, VerifyConfig
 from potstill.records import Comparison, Problem, Rationale, Score, child_seed
 
+VIEWS = "views"
 ACCURACY, CONSISTENCY, SENSITIVITY = "accuracy", "contrast_consistency", "sensitivity"
 """The share of problems that are right; of families all of whose members are; of pairs (an original and what was
 derived from it) in which the prediction changes exactly as the label does, from the one to the other, or stays as it.
@@ -130,13 +131,15 @@ def compare(
     """Compare two systems, each with one or more seeds, per split, path and metric.
 
     Where they share no path (a student that reasons against one that only answers) each is taken by its own first
-    one; the row carries the path of `a`, and both under `meta`.
+    one; the row carries the path of `a`, and both under `meta`. Where one answers from both views and the other has
+    one view only, each is also taken by what it answers: the row carries the path `views`.
     """
     config, runs_a, runs_b = config or EvaluateConfig(), list(a), list(b)
     rows = []
     for split, path_a, path_b in _shared_paths(runs_a, runs_b):
+        shown = VIEWS if VIEWS in (path_a, path_b) else path_a
         for metric in _metrics([*runs_a, *runs_b], split, path_a):
-            label = {"task": task, "a": a_name, "b": b_name, "split": split, "path": path_a, "metric": metric}
+            label = {"task": task, "a": a_name, "b": b_name, "split": split, "path": shown, "metric": metric}
             found = _compared((runs_a, path_a), (runs_b, path_b), label, config)
             meta = {"seeds_a": len(runs_a), "seeds_b": len(runs_b), "path_a": path_a, "path_b": path_b}
             rows.append(Comparison(**{**label, **found._asdict()}, meta=meta))
@@ -257,7 +260,9 @@ def _metrics(runs: Iterable[Graded], split: str, path: str) -> list[str]:
 
 
 def _shared_paths(a: Sequence[Graded], b: Sequence[Graded]) -> list[tuple[str, str, str]]:
-    """Return (split, path of a, path of b): every path that both have in all runs, else the first of each."""
+    """Return (split, path of a, path of b): every path that both have in all runs, else the first of each; and where
+    one has both views, that answer against the first path of the other.
+    """
     have_a, have_b = _common(a), _common(b)
     found = []
     for split in dict.fromkeys(split for split, _ in have_a):
@@ -267,6 +272,9 @@ def _shared_paths(a: Sequence[Graded], b: Sequence[Graded]) -> list[tuple[str, s
             found += [(split, path, path) for path in shared]
         elif paths_b:
             found.append((split, paths_a[0], paths_b[0]))
+        if paths_b and (VIEWS in paths_a) != (VIEWS in paths_b):
+            own_a, own_b = (VIEWS if VIEWS in paths else paths[0] for paths in (paths_a, paths_b))
+            found += [(split, own_a, own_b)] if (split, own_a, own_b) not in found else []
     return found
 
 
