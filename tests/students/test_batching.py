@@ -153,3 +153,65 @@ def test_a_visit_draws_as_many_of_each_kind():
         for row in step:
             weights[row.example.task] += row.weight
         assert weights == {"cot": 12.0, "pot": 12.0}
+
+
+def pairs_of(sizes, n=2, lengths=None):
+    """Rows of units: each an original with so many problems beside it, n rationales each."""
+    rows = []
+    for unit, size in enumerate(sizes):
+        for member in range(size):
+            group = f"{unit}.{member}"
+            prompt = np.full(lengths[unit] if lengths else 5, unit, np.int32)
+            pair = "" if member == 0 else f"{unit}.0"
+            rows += [
+                Encoded(f"{group}.{k}", group, "cot", 1.0, prompt, np.array([1, 2], np.int32), pair) for k in range(n)
+            ]
+    return rows
+
+
+def steps_of_problems(plan):
+    return [list(dict.fromkeys(row.example.group for row in step)) for step in all_steps(plan)]
+
+
+@pytest.mark.parametrize("loader", ["one_per_problem", "all"])
+def test_the_members_of_a_pair_are_in_one_step(loader):
+    """In every epoch; every problem comes as often as without; steps are full but for places that nothing fits into."""
+    sizes = [2, 2, 1, 3, 1, 2, 2, 1, 1, 2, 4, 2]
+    plan = schedule(pairs_of(sizes, n=5), loader=loader, pairs_together=True)
+    plain = schedule(pairs_of(sizes, n=5), loader=loader)
+    seen = []
+    for epoch in range(5):
+        plan.set_epoch(epoch)
+        steps = steps_of_problems(plan)
+        units = [Counter(group.partition(".")[0] for group in step) for step in steps]
+        assert all(count == sizes[int(unit)] for step in units for unit, count in step.items())
+        assert all(len(step) <= 4 for step in steps)
+        assert sum(map(len, steps)) >= 0.9 * 4 * (len(steps) - 1)
+        seen.append(steps)
+    rows = Counter(row.example.id for step in all_steps(plan) for row in step)
+    assert len(rows) == (sum(sizes) * 3 if loader == "one_per_problem" else sum(sizes) * 5)
+    assert {row.example.group for step in all_steps(plain) for row in step} == {g for step in steps for g in step}
+    assert seen[0] != seen[1]
+
+
+def test_a_pair_larger_than_a_step_is_a_step_of_its_own():
+    """It is never cut."""
+    steps = steps_of_problems(schedule(pairs_of([6, 1, 1]), pairs_together=True))
+    assert sorted(len(step) for step in steps) == [2, 6]
+
+
+def test_pairs_of_similar_length_meet():
+    """Padding stays small, as without pairs."""
+    lengths = [5, 50] * 32
+    plan = schedule(pairs_of([2] * 64, lengths=lengths), pairs_together=True)
+    mixed = [step for step in all_steps(plan) if len({len(row.example.prompt) for row in step}) > 1]
+    assert len(mixed) <= 1
+
+
+def test_a_step_of_pairs_needs_no_history():
+    """The same seed, epoch and step give the same rows."""
+    first, second = (schedule(pairs_of([2] * 9), pairs_together=True) for _ in range(2))
+    for plan in (first, second):
+        plan.set_epoch(3)
+    second[0]
+    assert [row.example.id for row in first[2]] == [row.example.id for row in second[2]]

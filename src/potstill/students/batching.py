@@ -6,6 +6,8 @@
 Where a problem has rationales of several kinds, a visit draws as many of each kind: every step holds both kinds of the
 same problems, as the loss of Mixed Distillation asks for.
 
+With `pairs_together` a problem and its counterfactuals are in the same step.
+
 A curriculum (`curriculum`) orders the problems of each epoch, or lets them join one after another.
 
 A step's rows depend on nothing but the seed, the epoch and the step's number, so training resumes in mid-epoch without
@@ -15,6 +17,7 @@ replaying anything. Prompts of similar length meet, so that padding stays small.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -43,13 +46,14 @@ class Schedule:
 
     def __init__(
         self, rows: Sequence[Encoded], *, loader: str, problems_per_step: int, rationales_per_problem: int, seed: int,
-        curriculum: Curriculum | None = None,
+        curriculum: Curriculum | None = None, pairs_together: bool = False,
     ) -> None:  # fmt: skip
         self._loader = loader
         self._problems_per_step = problems_per_step
         self._rationales_per_problem = rationales_per_problem
         self._seed = seed
         self._groups = _grouped(rows)
+        self._pairs_together = pairs_together
         self._curriculum = curriculum
         if curriculum is not None:
             self._groups.sort(key=lambda group: (curriculum.difficulty[group[0].group], group[0].group))
@@ -63,6 +67,10 @@ class Schedule:
             return
         self._epoch = epoch
         rng = np.random.default_rng(child_seed("schedule", self._seed, epoch))
+        if self._pairs_together:
+            parts = self._groups if self._loader == "one_per_problem" else self._chunks(rng)
+            self._steps = _paired(parts, self._problems_per_step, rng)
+            return
         if self._loader == "one_per_problem":
             parts = self._groups
             order = _filled(rng.permutation(len(parts)), self._problems_per_step, rng)
@@ -118,6 +126,53 @@ class Schedule:
             order = rng.permutation(len(group))
             chunks += [[group[i] for i in order[at : at + size]] for at in range(0, len(group), size)]
         return chunks
+
+
+def _paired(parts: Sequence[list[Encoded]], per_step: int, rng: np.random.Generator) -> list[list[list[Encoded]]]:
+    """Arrange an epoch so that the members of a pair meet: never apart, also where that leaves a step a place short.
+
+    Where examples come in parts of a problem, the first parts of all members meet, then the second ones. A pair of more
+    problems than a step has is a step of its own.
+    """
+    units = _units(parts)
+    drawn = [units[i] for i in rng.permutation(len(units))]
+    pool = per_step * POOL_STEPS
+    ordered = [unit for at in range(0, len(drawn), pool) for unit in sorted(drawn[at : at + pool], key=_prompt_length)]
+    steps = _packed(ordered, per_step)
+    return [steps[i] for i in rng.permutation(len(steps))]
+
+
+def _units(parts: Sequence[list[Encoded]]) -> list[list[list[Encoded]]]:
+    """Return the parts that belong together: the k-th one of every problem of a pair."""
+    turns: dict[str, int] = {}
+    units: dict[tuple[str, int], list[list[Encoded]]] = {}
+    for part in parts:
+        first = part[0]
+        turn = turns[first.group] = turns.get(first.group, -1) + 1
+        units.setdefault((first.pair or first.group, turn), []).append(part)
+    return list(units.values())
+
+
+def _packed(units: Sequence[list[list[Encoded]]], per_step: int) -> list[list[list[Encoded]]]:
+    """Fill steps with whole units in order; what does not fit any more waits, and a smaller one nearby goes before."""
+    waiting = deque(units)
+    steps: list[list[list[Encoded]]] = []
+    while waiting:
+        step: list[list[Encoded]] = []
+        passed: list[list[list[Encoded]]] = []
+        while waiting and len(step) < per_step and len(passed) < POOL_STEPS:
+            unit = waiting.popleft()
+            if not step or len(step) + len(unit) <= per_step:
+                step += unit
+            else:
+                passed.append(unit)
+        waiting.extendleft(reversed(passed))
+        steps.append(step)
+    return steps
+
+
+def _prompt_length(unit: list[list[Encoded]]) -> int:
+    return len(unit[0][0].prompt)
 
 
 def _in_order(

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,6 +42,10 @@ class Encoded:
     prompt: Ids
     target: Ids
     """Ends with a stop token. Every token of it carries loss."""
+    pair: str = ""
+    """The pair of the problem: its own id where it is the original; empty: as `group`."""
+    contrast: tuple[Ids, ...] = ()
+    """Label-only targets of a problem that is one of a pair: the right one, then those of the pair's other labels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,9 +167,20 @@ def encode(
             example.weight,
             prompts[example.prompt],
             as_ids(_ended(list(ids), stops)),
+            str(example.meta.get("pair", "")),
+            _contrast(example, tokenizer, stops, chat=chat),
         )
         for example, ids in zip(examples, encoded, strict=True)
     ]
+
+
+def _contrast(
+    example: Example, tokenizer: PreTrainedTokenizerBase, stops: Sequence[int], *, chat: bool
+) -> tuple[Ids, ...]:
+    """Return the label-only targets that are noted in an example of a pair, each with its stop token."""
+    texts = example.meta.get("contrast", ())
+    written = [_chat_target(replace(example, target=text, meta={}), tokenizer) if chat else text for text in texts]
+    return tuple(as_ids(_ended(_tokens(tokenizer, text), stops)) for text in written)
 
 
 def _encode_targets(targets: list[str], prefixes: list[str], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
@@ -201,7 +216,8 @@ def fit(
     kept: list[Encoded] = []
     drops: list[Drop] = []
     for row in rows:
-        length = max(len(row.prompt), starts - 1 + len(row.target)) if starts else len(row.prompt) + len(row.target)
+        target = max(len(row.target), *(len(label) for label in row.contrast), 0)
+        length = max(len(row.prompt), starts - 1 + target) if starts else len(row.prompt) + target
         if length <= max_length:
             kept.append(row)
             continue

@@ -5,7 +5,7 @@
 with i over all target tokens of the whole optimizer step (every process, every accumulated micro-batch). Without task
 weights there is one tau: the plain token mean of SCoTD. Pure tensors in, scalar out; nothing here knows of batches.
 
-Shapes: N target tokens of a micro-batch, T tasks, V vocabulary, D hidden.
+Shapes: N target tokens of a micro-batch, T tasks, V vocabulary, D hidden, C label-only targets, M halves of pairs.
 """
 
 from __future__ import annotations
@@ -66,6 +66,27 @@ def weighted_mean(
     """
     scale_T = torch.where(totals_T > 0, task_weights_T / totals_T.clamp_min(1e-30), torch.zeros_like(totals_T))
     return (nll_N * weights_N * scale_T.to(nll_N.dtype)[tasks_N]).sum()
+
+
+def pair_margin(nll_N: torch.Tensor, lengths_C: torch.Tensor, pairs_M2: torch.Tensor, margin: float) -> torch.Tensor:
+    """Return the sum over pairs' halves of max(0, m - [log p(y|x) - log p(y'|x)]), in nats.
+
+    Args:
+        nll_N: Of all target tokens of the micro-batch; those of C label-only targets are the last ones. What a right
+            and a wrong one have in common, the words before the label, cancels out.
+        lengths_C: Target tokens of each label-only target.
+        pairs_M2: (the right one, a wrong one of the same prompt), counted among the label-only targets.
+        margin: m, in nats.
+
+    Source: ours (docs/counterfactual.md): a variant in the reference design of Counterfactual Distillation.
+    Symbols: x a problem, y its label, y' the label of another member of its pair, whose own half is another row of M.
+    """
+    sizes = lengths_C.tolist()
+    if not sizes:
+        return nll_N.new_zeros(())
+    logp_C = torch.stack([-part.sum() for part in torch.split(nll_N[len(nll_N) - sum(sizes) :], sizes)])
+    lead_M = logp_C[pairs_M2[:, 0]] - logp_C[pairs_M2[:, 1]]
+    return (margin - lead_M).clamp_min(0).sum()
 
 
 def _vocabulary(head: object) -> int:

@@ -17,10 +17,12 @@ from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, Traine
 
 from potstill.errors import StudentError
 from potstill.messages import say
+from potstill.recipe.students import PairMarginConfig
 from potstill.students.batching import Row, Schedule
 from potstill.students.collating import Batch, collate
+from potstill.students.contrasts import with_contrasts
 from potstill.students.loading import Loaded
-from potstill.students.losses import task_totals, weighted_mean
+from potstill.students.losses import pair_margin, task_totals, weighted_mean
 from potstill.students.selection import DevSplit, with_model
 from potstill.students.sharing import Layout
 
@@ -42,6 +44,8 @@ class Course:
     split: DevSplit
     loaded: Loaded
     patience: int | None
+    pair_margin: PairMarginConfig | None = None
+    """What of the labels of pairs is added to the loss; `None`: nothing."""
 
 
 class StepData(Dataset[list[Row]]):
@@ -77,7 +81,9 @@ class StudentTrainer(Trainer):  # type: ignore[misc]
             args=args,
             train_dataset=StepData(course.schedule),
             eval_dataset=[] if course.split.problems else None,
-            data_collator=partial(_collate, layout=course.layout, tasks=course.tasks),
+            data_collator=partial(
+                _collate if course.pair_margin is None else _collate_pairs, layout=course.layout, tasks=course.tasks
+            ),
             callbacks=callbacks,
         )
         self.remove_callback(PrinterCallback)
@@ -89,19 +95,26 @@ class StudentTrainer(Trainer):  # type: ignore[misc]
         nll_N = model(**inputs)
         totals_T = num_items_in_batch.to(nll_N.device)
         task_weights_T = self._course.task_weights.to(nll_N.device)
-        loss = weighted_mean(nll_N, inputs["weights"], inputs["tasks"], totals_T, task_weights_T)
+        loss = weighted_mean(nll_N, inputs["weights"], inputs["tasks"], totals_T[:-1], task_weights_T)
+        if (config := self._course.pair_margin) is not None:
+            found = pair_margin(nll_N, inputs["contrast_lengths"], inputs["contrast_pairs"], config.margin)
+            # Two contrasts are one pair: its mean over the pairs of the whole step.
+            loss = loss + config.weight * 2 * found / totals_T[-1].clamp_min(1)
         loss = loss * self.accelerator.num_processes
         return (loss, nll_N) if return_outputs else loss
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> torch.Tensor:
-        """Return what the loss of the whole optimizer step divides by, per task [T], over all processes."""
+        """Return what the loss of the whole optimizer step divides by, over all processes [T + 1]: per task, then the
+        number of contrasts of pairs.
+        """
         n_tasks = len(self._course.task_weights)
-        totals_T = torch.zeros(n_tasks, dtype=torch.float64)
+        totals_T = torch.zeros(n_tasks + 1, dtype=torch.float64)
         for batch in batch_samples:
-            totals_T += task_totals(batch["weights"].cpu(), batch["tasks"].cpu(), n_tasks)
+            totals_T[:-1] += task_totals(batch["weights"].cpu(), batch["tasks"].cpu(), n_tasks)
+            totals_T[-1] += len(batch.get("contrast_pairs", ()))
         totals_T = totals_T.float().to(device)
         if self.args.world_size > 1:
-            totals_T = self.accelerator.gather(totals_T).view(-1, n_tasks).sum(0)
+            totals_T = self.accelerator.gather(totals_T).view(-1, n_tasks + 1).sum(0)
         return totals_T
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
@@ -112,7 +125,8 @@ class StudentTrainer(Trainer):  # type: ignore[misc]
 
     def _track_num_input_tokens(self, inputs: dict[str, Any]) -> None:
         """Count target tokens in the field of the Trainer's state that survives a resume."""
-        self.state.num_input_tokens_seen += len(inputs["targets"]) * self.args.world_size
+        extra = int(inputs["contrast_lengths"].sum()) if "contrast_lengths" in inputs else 0
+        self.state.num_input_tokens_seen += (len(inputs["targets"]) - extra) * self.args.world_size
 
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
@@ -132,7 +146,16 @@ class StudentTrainer(Trainer):  # type: ignore[misc]
 
 def _collate(items: list[list[Row]], *, layout: Layout, tasks: list[str]) -> Batch:
     """Return the one micro-batch that an item of `StepData` is."""
-    return collate(items[0], shared=layout.shared, tasks=tasks, starts=layout.starts)
+    return collate(items[0], shared=layout.shared, tree=layout.tree, tasks=tasks, starts=layout.starts)
+
+
+def _collate_pairs(items: list[list[Row]], *, layout: Layout, tasks: list[str]) -> Batch:
+    """Return the one micro-batch that an item of `StepData` is, with the label-only rows of its pairs."""
+    rows, found = with_contrasts(items[0])
+    return _collate([rows], layout=layout, tasks=tasks) | {
+        "contrast_lengths": torch.tensor(found.lengths, dtype=torch.long),
+        "contrast_pairs": torch.tensor(found.pairs, dtype=torch.long).view(-1, 2),
+    }
 
 
 class ProgressLines(TrainerCallback):  # type: ignore[misc]

@@ -186,7 +186,8 @@ class Job:
         if self.config.curriculum is not None:
             schedule = self.schedule(self.curriculum(self.config.curriculum, model, layout, args, len(schedule)))
         course = Course(name=self.name, schedule=schedule, layout=layout, tasks=tasks, task_weights=task_weights,
-                        split=self.split, loaded=self.loaded, patience=self.config.patience)  # fmt: skip
+                        split=self.split, loaded=self.loaded, patience=self.config.patience,
+                        pair_margin=self.config.pair_margin)  # fmt: skip
         if is_main:
             self.tell(layout, checkpoint)
         trainer = StudentTrainer(model, args, course)
@@ -219,6 +220,7 @@ class Job:
             rationales_per_problem=rationales,
             seed=self.seed,
             curriculum=curriculum,
+            pairs_together=self.config.pairs_together,
         )
 
     def curriculum(
@@ -303,6 +305,9 @@ class Job:
             "rationales_per_problem": rationales,
             "loader": self.config.loader,
             "curriculum": self.config.curriculum and self.config.curriculum.model_dump(mode="json"),
+            "pairs": len({row.pair for row in self.rows if row.pair}),
+            "pairs_together": self.config.pairs_together,
+            "pair_margin": self.config.pair_margin and self.config.pair_margin.model_dump(mode="json"),
             "shared_prompt": layout.shared,
             "layout_reason": layout.reason,
             "encoder_decoder": bool(layout.starts),
