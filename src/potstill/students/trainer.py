@@ -146,7 +146,7 @@ class StudentTrainer(Trainer):  # type: ignore[misc]
 
 def _collate(items: list[list[Row]], *, layout: Layout, tasks: list[str]) -> Batch:
     """Return the one micro-batch that an item of `StepData` is."""
-    return collate(items[0], shared=layout.shared, tree=layout.tree, tasks=tasks, starts=layout.starts)
+    return collate(items[0], shared=layout.shared, tasks=tasks, starts=layout.starts)
 
 
 def _collate_pairs(items: list[list[Row]], *, layout: Layout, tasks: list[str]) -> Batch:
