@@ -16,6 +16,7 @@ import json
 import re
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,11 @@ from search_study import Cell
 
 from potstill.evaluation.reporting import report
 from potstill.evaluation.statistics import hierarchical_bootstrap, seed_mean
+from potstill.files import write_atomic
 from potstill.generators.treefiles import write_trees
 from potstill.messages import say
 from potstill.miniature.instruction_grammar import seeds
-from potstill.miniature.instructions import LOW_NOISE
+from potstill.miniature.instructions import HIGH_NOISE, LOW_NOISE
 from potstill.recipe.reading import build_recipe, dump_recipe
 from potstill.records import Comparison, Score, problem_from, to_dict
 from potstill.run import Run
@@ -116,11 +118,22 @@ def chosen_rows(cell: Cell, arm: str) -> Iterator[dict[str, Any]]:
                    "text": text, **own}  # fmt: skip
 
 
+def cells(run: Run, options: argparse.Namespace) -> Iterator[Cell]:
+    """Yield every cell; one that was finished before a kill is read from its file."""
+    run.path("cells").mkdir(exist_ok=True)
+    for noise in (LOW_NOISE, HIGH_NOISE):
+        for calls in options.calls:
+            path = run.path(f"cells/{split_of(noise)}.{calls}.json")
+            if not path.exists():
+                write_atomic(path, json.dumps(asdict(search_study.measure_cell(options, noise, calls))))
+            yield Cell(**json.loads(path.read_text(encoding="utf-8")))
+
+
 def study(run: Run, options: argparse.Namespace) -> None:
     """Measure the searches, then the students; write everything."""
     scores, comparisons = list[Score](), list[Comparison]()
     lines: dict[str, list[str]] = {arm: [] for arm in ARMS}
-    for cell in search_study.measure(options):
+    for cell in cells(run, options):
         scores += scores_of(cell)
         comparisons += comparisons_of(cell)
         for arm in cell.found:

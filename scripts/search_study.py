@@ -15,7 +15,6 @@ import multiprocessing
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -126,23 +125,25 @@ def worlds(options: argparse.Namespace) -> list[int]:
 
 
 def measure(options: argparse.Namespace) -> Iterator[Cell]:
-    """Yield every cell when all of its arms are done, `options.parallel` worlds at a time."""
-    texts = seeds(options.instructions, options.draw)
-    chosen = [name for name in arms() if not options.only or name in options.only]
-    with ExitStack() as stack:
-        pool: Any = None
-        if options.parallel > 1:
-            pool = stack.enter_context(ProcessPoolExecutor(options.parallel, multiprocessing.get_context("spawn")))
-        for noise in (LOW_NOISE, HIGH_NOISE):
-            for calls in options.calls:
-                one = partial(_one_world, texts=texts, calls=calls, noise=noise)
-                jobs = [(name, seed) for name in chosen for seed in worlds(options)]
-                parts = list((pool.map if pool else map)(one, jobs))
-                by_arm = {
-                    name: [part for job, part in zip(jobs, parts, strict=True) if job[0] == name] for name in chosen
-                }
-                gathered = {name: {m: [part[m] for part in own] for m in own[0]} for name, own in by_arm.items()}
-                yield Cell(noise, calls, gathered, {name: found.pop("text") for name, found in gathered.items()})
+    """Yield every cell when all of its arms are done."""
+    for noise in (LOW_NOISE, HIGH_NOISE):
+        for calls in options.calls:
+            yield measure_cell(options, noise, calls)
+
+
+def measure_cell(options: argparse.Namespace, noise: float, calls: int) -> Cell:
+    """Return what every arm reaches in one cell, `options.parallel` worlds at a time."""
+    names = [name for name in arms() if not options.only or name in options.only]
+    jobs = [(name, seed) for name in names for seed in worlds(options)]
+    one = partial(_one_world, texts=seeds(options.instructions, options.draw), calls=calls, noise=noise)
+    if options.parallel > 1:
+        with ProcessPoolExecutor(options.parallel, multiprocessing.get_context("spawn")) as pool:
+            parts = list(pool.map(one, jobs))
+    else:
+        parts = list(map(one, jobs))
+    by_arm = {name: [part for job, part in zip(jobs, parts, strict=True) if job[0] == name] for name in names}
+    gathered = {name: {metric: [part[metric] for part in own] for metric in own[0]} for name, own in by_arm.items()}
+    return Cell(noise, calls, gathered, {name: found.pop("text") for name, found in gathered.items()})
 
 
 def _one_world(job: tuple[str, int], *, texts: list[str], calls: int, noise: float) -> dict[str, list[Any]]:

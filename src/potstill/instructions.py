@@ -27,6 +27,7 @@ from potstill.generators.nearness import WORDS, spreads
 from potstill.generators.planning import Plan, plan_evolution
 from potstill.generators.selection import choose
 from potstill.generators.sharing import counted_before, marks_of
+from potstill.generators.trained_judge import TrainedJudge, scorer_mark
 from potstill.generators.treefiles import read_trees, write_trees
 from potstill.generators.trees import Tree
 from potstill.messages import say
@@ -90,6 +91,8 @@ def require_sound_evolving(recipe: Recipe) -> None:
     config = table_of(recipe)
     load_actions(config, [""] * config.derive)
     load_rubrics(config)
+    if config.judge.scorer is not None:
+        TrainedJudge(config)
     evaluation_problems(config)
     if config.embedding not in (None, WORDS):
         require_model(config.embedding, "evolve.embedding")
@@ -231,7 +234,8 @@ def _mark(recipe: Recipe, seeds: Sequence[Problem]) -> str:
         for one in evolving_teachers(recipe)
     ]
     others = sorted(problem.id for problem in seeds) if "novelty" in config.weights else []
-    return content_id("evolve", config.growth_mark, asked, recipe.seed, others)
+    scorer = [mark] if (mark := scorer_mark(config)) else []
+    return content_id("evolve", config.growth_mark, asked, recipe.seed, others, *scorer)
 
 
 def _read_actions(places: Places, recipe: Recipe, seeds: Sequence[Problem]) -> list[str] | None:

@@ -1,20 +1,24 @@
 """Evolution with a teacher: many trees at once, failures counted, kills survived, nothing paid for twice."""
 
 import json
+import random
 import re
 
 import pytest
 
-from potstill.errors import BudgetError, TooManyFailures
+from potstill.errors import BudgetError, ConfigError, TooManyFailures
 from potstill.generators.evolution import Asked, begin, derive, evolve, fit_seeds, grow_to_file
 from potstill.generators.treefiles import read_trees
 from potstill.instructions import known_trees
 from potstill.miniature import instruction_teacher
 from potstill.miniature.instruction_grammar import seeds
 from potstill.recipe.generators import EvolveConfig
+from potstill.recipe.students import StudentConfig, TrainConfig
 from potstill.recipe.teachers import BudgetConfig, TeacherConfig
 from potstill.records import Problem, problem_from
 from potstill.streams import collect
+from potstill.students.judged import Judged
+from potstill.students.scorers import train_scorer
 from potstill.teachers.base import Completion
 from potstill.teachers.fakes import FakeTeacher
 from potstill.teachers.ledger import Ledger, summarise
@@ -25,7 +29,6 @@ SMALL = EvolveConfig(calls=8, per_seed=2)
 
 def spoken(request, index):
     """Answer as the miniature's teacher does."""
-    import random
 
     text = request.messages[-1]["content"]
     return instruction_teacher.write(text, random.Random(f"{index}{text}"))
@@ -195,3 +198,25 @@ async def test_a_finished_tree_stands_as_long_as_the_seeds_before_it_are_the_sam
     moved = known_trees(whole.items(), ["another", *ids], config)
     assert list(moved) == ids[:1]
     assert known_trees(whole.items(), [*ids, "another"], config) == whole
+
+
+async def test_a_trained_scorer_judges_in_place_of_a_teacher(tmp_path):
+    """No request is spent on judging; a term that it has not learnt, and a teacher beside it, are refused."""
+    pytest.importorskip("torch")
+    rng = random.Random(3)
+    rows = [Judged(texts=(text,), scores={"quality": rng.uniform(1, 6)}) for text in seeds(30, 8)]
+    sizes = {"model_type": "bert", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+             "intermediate_size": 16, "vocab_size": 300}  # fmt: skip
+    student = StudentConfig(model="scratch", config=sizes)
+    quick = TrainConfig.model_validate({"max_steps": 2})
+    folder = train_scorer(rows, quick, student=student, out=tmp_path / "scorer", threads=1)
+    table = {"calls": 6, "judge": {"scorer": str(folder)}, "floors": {}}
+    config = EvolveConfig.model_validate({**table, "weights": {"quality": 1.0}})
+    teacher = FakeTeacher(spoken)
+    found = await collect(evolve(SEEDS, teacher, config, seed=1))
+    assert found and all(set(problem.meta["evolution"]["scores"]) == {"quality"} for problem in found)
+    assert all("Change to apply" in request.messages[-1]["content"] for request, _ in teacher.calls)
+    with pytest.raises(ConfigError, match=r"scores quality; evolve\.weights or floors need 'diversity', too"):
+        await collect(evolve(SEEDS, teacher, EvolveConfig.model_validate(table)))
+    with pytest.raises(ValueError, match="give scorer, or teacher and rubrics"):
+        EvolveConfig.model_validate({"judge": {"scorer": "a", "teacher": "b"}})

@@ -14,6 +14,8 @@ from potstill.recipe.reading import build_recipe, read_recipe
 from potstill.recipe.whole import Recipe
 
 STRATEGIES = ("beam", "tree", "published", "random", "best_of_n")
+TABLE = ("strategy", "calls", "share_after", "actions")
+"""Options that are keys of the recipe's table `evolve`."""
 
 
 def add(verb: str, parser: argparse.ArgumentParser) -> None:
@@ -28,6 +30,10 @@ def add(verb: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--api-key-env", metavar="NAME", help="environment variable with the key [OPENAI_API_KEY]")
     parser.add_argument("--strategy", choices=STRATEGIES, help="how to search [beam]")
     parser.add_argument("--calls", type=int, metavar="N", help="rewriting calls per seed [24]")
+    parser.add_argument(
+        "--share-after", type=int, metavar="N", help="learn which actions help from trees N seeds before [64]"
+    )
+    parser.add_argument("--scorer", metavar="FOLDER", help="judge by a scorer of `potstill train --judged`")
     parser.add_argument("--actions", metavar="FILE", help="YAML file of your own actions")
     parser.add_argument("--max-concurrency", type=int, metavar="C", help="requests in flight [32]")
     parser.add_argument("--ledger", metavar="FILE", help="the ledger of what was bought [in the user's cache folder]")
@@ -71,7 +77,8 @@ def _stage_of_run(options: argparse.Namespace) -> int:
     if recipe is None:
         message = "evolve: nothing to read; give --problems FILE (and --out), or --recipe FILE --run DIR"
         raise ConfigError(message)
-    given = {"strategy": options.strategy, "calls": options.calls, "actions": options.actions}
+    given = {name: getattr(options, name) for name in TABLE}
+    given["judge.scorer"] = options.scorer
     options.set = [*options.set, *(f"evolve.{name}={value}" for name, value in given.items() if value is not None)]
     return run_file(recipe, options, "evolve", None)
 
@@ -84,7 +91,9 @@ def _recipe(options: argparse.Namespace) -> Recipe:
     if teacher:
         own = data.get("teachers") or {}
         data["teachers"] = {**(own[0] if isinstance(own, list) and len(own) == 1 else own), **teacher}
-    data["evolve"] = {**(data.get("evolve") or {}), **_given(options, "strategy", "calls", "actions")}
+    data["evolve"] = {**(data.get("evolve") or {}), **_given(options, *TABLE)}
+    if options.scorer is not None:
+        data["evolve"]["judge"] = {**(data["evolve"].get("judge") or {}), "scorer": options.scorer}
     data |= _given(options, "ledger")
     is_named = bool(data.get("teachers")) or any(pair.startswith("teachers.") for pair in options.set)
     if not is_named or (not options.recipe and not options.model and options.base_url not in (None, "miniature")):

@@ -77,6 +77,9 @@ def _infer_options(parser: argparse.ArgumentParser) -> None:
 
 def _train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--student", metavar="NAME", help="Hugging Face name or folder, `miniature` or `scratch`")
+    parser.add_argument(
+        "--judged", metavar="FILE", help="train a scorer instead: judged texts or pairs, or trees.jsonl"
+    )
 
 
 def _mix_options(parser: argparse.ArgumentParser) -> None:
@@ -166,7 +169,9 @@ def mix(options: argparse.Namespace) -> int:
 
 
 def train(options: argparse.Namespace) -> int:
-    """Train a student on examples."""
+    """Train a student on examples, or a scorer on judgements."""
+    if options.judged:
+        return _train_scorer(options)
     if not options.examples:
         return _stage_of_run("train", options)
     from potstill.files import read_records
@@ -196,6 +201,25 @@ def train(options: argparse.Namespace) -> int:
         sandbox=recipe.sandbox,
         mix=recipe.mix,
         seed=recipe.seed,
+    )
+    print_text(str(out))
+    return 0
+
+
+def _train_scorer(options: argparse.Namespace) -> int:
+    from potstill.students.judged import read_judged, terms_of
+    from potstill.students.scorers import train_scorer
+
+    recipe = recipe_of(options, {"student": {"model": options.student}} if options.student else {})
+    if options.student is None and not options.recipe:
+        message = "train: --student is missing; give a Hugging Face name or folder, `scratch`, or --recipe FILE"
+        raise ConfigError(message)
+    judged = read_judged(options.judged)
+    if options.dry_run:
+        _print_counts("train", {"judgements": len(judged), "terms": len(terms_of(judged))}, options)
+        return 0
+    out = train_scorer(
+        judged, recipe.train, student=recipe.student, out=options.out or "students/scorer", seed=recipe.seed
     )
     print_text(str(out))
     return 0

@@ -37,6 +37,7 @@ from potstill.generators.search import search
 from potstill.generators.selecting import PUBLISHED, TREE
 from potstill.generators.sharing import Known, Shared
 from potstill.generators.strategies import Budgeted, beam, best_of_n, random_evolution
+from potstill.generators.trained_judge import TrainedJudge
 from potstill.generators.treefiles import line_of, tree_from, tree_row
 from potstill.generators.trees import Node, Tree
 from potstill.messages import say
@@ -73,7 +74,7 @@ class Growth:
     """One growing of many trees: who is asked, by which rules, and what has been counted."""
 
     evolver: Asked
-    judge: Judge
+    judge: Judge | TrainedJudge
     config: EvolveConfig
     actions: Mapping[str, Action]
     seed: int
@@ -234,8 +235,8 @@ async def _evolve(
 
     fitting, _ = fit_seeds(seeds, config)
     async with AsyncExitStack() as stack:
-        evolver = await _opened(stack, teacher, seed)
-        judging = evolver if judge is teacher else await _opened(stack, judge, seed)
+        evolver = await opened(stack, teacher, seed)
+        judging = evolver if judge is teacher else await opened(stack, judge, seed)
         growth = await begin(evolver, judging, config, fitting, seed=seed)
         trees: list[tuple[Problem, Tree]] = []
         async with aclosing(map_ordered(growth.tree, fitting, config.at_once)) as grown:  # type: ignore[type-var]
@@ -247,7 +248,8 @@ async def _evolve(
         yield problem
 
 
-async def _opened(stack: AsyncExitStack, teacher: Teacher | TeacherConfig, seed: int) -> Asked:
+async def opened(stack: AsyncExitStack, teacher: Teacher | TeacherConfig, seed: int) -> Asked:
+    """Return an open teacher; a configuration is opened with the user's ledger."""
     if not isinstance(teacher, TeacherConfig):
         return Asked(teacher, TeacherConfig(base_url="", model=teacher.author))
     from potstill.teachers.ledger import Ledger, default_ledger_path
@@ -283,7 +285,7 @@ async def begin(
         shared.tell(seed_id, tree)
     return Growth(
         evolver=evolver,
-        judge=Judge(judge.teacher, judge.config, config, seed=seed),
+        judge=TrainedJudge(config) if config.judge.scorer else Judge(judge.teacher, judge.config, config, seed=seed),
         config=config,
         actions=load_actions(config, derived),
         seed=seed,

@@ -110,9 +110,10 @@ def plan_evolution(
         tree = asyncio.run(grow_one(problem.question, stand_in.world, stand_in.config, tuple(actions), own))
         grown.append((problem, tree))
     scale = len(seeds) / max(1, len(tried))
+    judged = _row("judge", teachers[-1], stand_in.judge, config.judge.max_tokens, len(seeds), scale)
     rows = [
         _row("evolve", teachers[0], stand_in.evolver, config.max_tokens, len(seeds), scale),
-        _row("judge", teachers[-1], stand_in.judge, config.judge.max_tokens, len(seeds), scale),
+        *([] if config.judge.scorer else [judged]),
     ]
     if config.derive:
         asked = _Asked()

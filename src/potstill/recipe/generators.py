@@ -19,6 +19,8 @@ class JudgeConfig(Table):
 
     teacher: str | None = None
     """The name of the teacher that judges, better of another family than the one that rewrites; `None`: the same."""
+    scorer: str | None = None
+    """The folder of a scorer that `potstill train --judged` made, in place of a teacher; `None`: a teacher judges."""
     votes: int = Field(default=2, ge=1)
     """Judgements of each group of siblings, each with the texts in another order; their mean counts."""
     temperature: float | None = Field(default=0.3, ge=0)
@@ -26,6 +28,13 @@ class JudgeConfig(Table):
     max_tokens: int = Field(default=512, ge=1)
     rubrics: str | None = None
     """A YAML file {rubrics: {quality: …}}, each over the built-in one of that name."""
+
+    @model_validator(mode="after")
+    def _one_judge(self) -> JudgeConfig:
+        if self.scorer is not None and (self.teacher is not None or self.rubrics is not None):
+            message = "evolve.judge: a scorer is trained and reads no rubrics; give scorer, or teacher and rubrics"
+            raise ValueError(message)
+        return self
 
 
 class EvolveConfig(Table):
