@@ -25,7 +25,7 @@ VERBS = {
     "train": "examples → a student folder",
     "infer": "problems + student → predictions",
     "evaluate": "predictions + problems → scores",
-    "report": "a run → one HTML file",
+    "report": "a run → one HTML file; several → one that compares them",
     "review": "the local page on which people read, decide and compare what a run holds",
     "export": "a run → its examples and its student as folders for the Hugging Face Hub, with cards",
     "show": "counts, reasons and a few records of a file, a run or a ledger",
@@ -35,6 +35,7 @@ VERBS = {
 HOME = {
     "run": "running",
     "demo": "running",
+    "report": "reporting",
     "review": "reviewing",
     "export": "exporting",
     "show": "showing",

@@ -73,8 +73,8 @@ def test_a_report_shows_the_whole_run(made_run):
     assert path == folder / "report.html"
     assert len(page) < 1_000_000
     assert re.findall(r'<section id="(\w+)"', page) == [
-        "headline", "funnel", "teacher", "accuracy", "n", "students", "pairs", "scores", "training", "cost", "run",
-        "repeat",
+        "headline", "funnel", "teacher", "accuracy", "n", "students", "pairs", "scores", "failures", "training",
+        "cost", "run", "repeat",
     ]  # fmt: skip
     assert page.count("<svg") > 10
 
@@ -138,6 +138,9 @@ def test_what_a_model_wrote_is_text(tmp_path):
     assert not re.search(r"[\x00-\x08\x0b-\x1f\u202e]", page)
     assert "\u0301" * 5 not in page
     assert len(page) < 200_000
+    twin = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "# \\<script\\>alert(2)" in twin
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\u202e]", twin)
 
 
 @pytest.mark.parametrize(
@@ -215,8 +218,8 @@ def test_a_run_of_mixed_distillation_opens_with_mixed_against_the_ensemble(mixed
     assert "by a vote over 4 paths each; an ensemble of two students with one skill each" in page
     assert "SCoTD, N = 12 (vote): " in page
     assert re.findall(r'<section id="(\w+)"', page) == [
-        "headline", "funnel", "teacher", "skills", "ways", "accuracy", "students", "pairs", "scores", "cost", "run",
-        "repeat",
+        "headline", "funnel", "teacher", "skills", "ways", "accuracy", "students", "pairs", "scores", "failures",
+        "cost", "run", "repeat",
     ]  # fmt: skip
 
 

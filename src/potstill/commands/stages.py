@@ -35,10 +35,7 @@ def add(verb: str, parser: argparse.ArgumentParser) -> None:
     """Add the options of a stage verb."""
     for flag, what in FILES_OF.get(verb, ()):
         parser.add_argument(flag, metavar="FILE", help=f"file of {what}")
-    if verb == "report":
-        parser.add_argument("runs", nargs="*", metavar="RUN", help="the run directory (or --run DIR)")
-    else:
-        parser.add_argument("--out", metavar="PATH", help="what to write")
+    parser.add_argument("--out", metavar="PATH", help="what to write")
     {"sample": _sample_options, "infer": _infer_options, "train": _train_options, "mix": _mix_options}.get(
         verb, lambda _: None
     )(parser)
@@ -292,18 +289,6 @@ def evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
-def report(options: argparse.Namespace) -> int:
-    """Write the report of a run."""
-    from potstill.evaluation.reporting import report as report_stage
-
-    runs = options.runs or ([options.run] if options.run else [])
-    if len(runs) != 1:
-        message = f"report: {len(runs)} run directories given; give one, e.g. `potstill report runs/demo`"
-        raise ConfigError(message)
-    print_text(str(report_stage(runs[0])))
-    return 0
-
-
 CALLS = {
     "sample": sample,
     "verify": verify,
@@ -311,7 +296,6 @@ CALLS = {
     "train": train,
     "infer": infer,
     "evaluate": evaluate,
-    "report": report,
 }
 
 

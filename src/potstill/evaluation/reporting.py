@@ -1,6 +1,6 @@
-"""One self-contained HTML file about a run: no script, no request to anywhere, readable offline, on a phone, on paper.
+"""One self-contained HTML file about a run, or several: no script, no request to anywhere, readable offline, on paper.
 
-    run directory ──gather──► Facts ──sections──► markup ──► report.html
+    run directory ──gather──► Facts ──sections──► markup ──► report.html, and its Markdown twin report.md
 
 It reads only files of the run directory; what is not there yet is left out, so it can be made at any time.
 """
@@ -8,23 +8,33 @@ It reads only files of the run directory; what is not there yet is left out, so 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from string import Template
+from typing import Any
 
 import yaml
 
+from potstill.errors import ConfigError
 from potstill.evaluation import tables
+from potstill.evaluation.markdown import markdown_of, markdown_of_runs
 from potstill.evaluation.page import excerpts, listings, naming, sections, trees, two_skills
+from potstill.evaluation.page.believed import believed
+from potstill.evaluation.page.beside import sections_of as sections_of_runs
+from potstill.evaluation.page.failures import failures_section
 from potstill.evaluation.page.gathering import Facts, gather, read_recipe
 from potstill.evaluation.page.markup import Child, Html, element, join, text
 from potstill.evaluation.page.redaction import public
+from potstill.evaluation.runs import Beside, read_runs
+from potstill.evaluation.summary import summary_of
 from potstill.files import write_atomic
-from potstill.records import Comparison
+from potstill.records import Comparison, to_dict
 
 METHODS = {
     "scotd": "Symbolic Chain-of-Thought Distillation",
     "mixed_distillation": "Mixed Distillation",
+    "counterfactual": "Counterfactual Distillation",
     "idea_mcts": "IDEA-MCTS, instructions that evolve",
 }
 BASELINES = {"mixed_distillation": "ensemble"}
@@ -32,7 +42,7 @@ BASELINES = {"mixed_distillation": "ensemble"}
 
 
 def report(run_dir: str | Path, out: str | Path | None = None) -> Path:
-    """Write a run's report and return its path.
+    """Write a run's report, with its Markdown twin beside it, and return its path.
 
     Args:
         run_dir: A run directory, finished or not.
@@ -41,23 +51,87 @@ def report(run_dir: str | Path, out: str | Path | None = None) -> Path:
     Raises:
         DataError: It is not a run directory, or one of its files is damaged.
     """
+    return report_with_summary(run_dir, out)[0]
+
+
+def report_with_summary(run_dir: str | Path, out: str | Path | None = None) -> tuple[Path, dict[str, Any]]:
+    """Write a run's report as `report` does, and return its path and the numbers in it."""
     folder = Path(run_dir)
     facts = gather(folder, examples=_examples_wanted(folder))
-    path = Path(out) if out is not None else folder / "report.html"
-    write_atomic(path, render(facts))
+    path = _page_path(out, folder / "report.html")
+    found = summary_of(facts, _title(facts))
+    write_atomic(path, render(facts, found))
+    write_atomic(path.with_suffix(".md"), markdown_of(found))
+    return path, found
+
+
+def report_runs(run_dirs: Sequence[str | Path], out: str | Path | None = None) -> tuple[Path, dict[str, Any]]:
+    """Write the comparison of several runs, with its Markdown twin, and return its path and the numbers in it.
+
+    Args:
+        run_dirs: Run directories; the others are compared with the first.
+        out: The file to write (default: `comparison.html` in the first of them).
+
+    Raises:
+        ConfigError: One is given twice.
+        DataError: One of them is not a run directory, or one of its files is damaged.
+    """
+    beside = read_runs([Path(run_dir) for run_dir in run_dirs])
+    path = _page_path(out, Path(run_dirs[0]) / "comparison.html")
+    write_atomic(path, render_runs(beside))
+    write_atomic(path.with_suffix(".md"), markdown_of_runs(beside))
+    numbers = {
+        "runs": {side.name: side.summary for side in beside.sides},
+        "comparisons": [to_dict(pair) for pair in beside.comparisons],
+        "notes": beside.notes,
+        "recipe": dict(beside.recipe),
+    }
+    return path, numbers
+
+
+def _page_path(out: str | Path | None, default: Path) -> Path:
+    """Return where the page goes.
+
+    Raises:
+        ConfigError: It would be its own Markdown twin.
+    """
+    path = default if out is None else Path(out)
+    if path.suffix == ".md" or path.is_dir():
+        found = "a folder" if path.is_dir() else "the name of its Markdown twin"
+        message = f"report: --out {path} is {found}; name the HTML file, such as {path.with_suffix('.html')}"
+        raise ConfigError(message)
     return path
 
 
-def render(facts: Facts) -> str:
+def render(facts: Facts, summary: Mapping[str, Any] | None = None) -> str:
     """Return the page as text."""
+    body = [part for part in _sections(facts, summary or summary_of(facts, _title(facts))) if part is not None]
+    return _page(_title(facts), _header(facts, body), body, _footer(facts))
+
+
+def render_runs(beside: Beside) -> str:
+    """Return the page on several runs as text."""
+    title = " · ".join(side.name for side in beside.sides)
+    body = [part for part in sections_of_runs(beside) if part is not None]
+    note = tables.MINIATURE_NOTE if any(side.facts.is_miniature for side in beside.sides) else None
+    header = element(
+        "header",
+        element("p", "potstill · runs compared", class_="eyebrow"),
+        element("h1", title),
+        element("p", note, class_="notice", role="note") if note else None,
+        element("nav", *_links(body), aria_label="Sections"),
+    )
+    return _page(title, header, body, _footer(beside.sides[0].facts))
+
+
+def _page(title: str, header: Html, body: Sequence[Html], footer: Html) -> str:
     templates = files("potstill.evaluation.page") / "templates"
-    body = [part for part in _sections(facts) if part is not None]
     return Template((templates / "report.html").read_text(encoding="utf-8")).substitute(
-        title=text(_title(facts)),
+        title=text(title),
         style=(templates / "report.css").read_text(encoding="utf-8").strip(),
-        header=_header(facts, body),
+        header=header,
         main=join(body),
-        footer=_footer(facts),
+        footer=footer,
     )
 
 
@@ -74,7 +148,7 @@ def headline(facts: Facts) -> Comparison | None:
     return next(iter([*by_name, *wanted, *rows]), None)
 
 
-def _sections(facts: Facts) -> list[Html | None]:
+def _sections(facts: Facts, summary: Mapping[str, Any]) -> list[Html | None]:
     shown = _examples_wanted(facts.folder)
     contrasted = shown - shown // 2 + 1 if shown else 0
     recipe = yaml.safe_dump(public(facts.recipe), sort_keys=False, allow_unicode=True) if facts.recipe else ""
@@ -89,6 +163,8 @@ def _sections(facts: Facts) -> list[Html | None]:
         excerpts.student_examples(facts, contrasted),
         listings.comparisons(facts),
         listings.score_table(facts),
+        believed(facts, summary["calibration"], summary["corrected"], summary["calibration_note"]),
+        failures_section(facts, shown),
         sections.training(facts),
         sections.cost(facts),
         sections.what_was_run(facts),

@@ -29,9 +29,13 @@ Child = str | int | float | None | Iterable["Child"]
 
 def text(value: object) -> Html:
     """Return a text, escaped; characters that are invisible, turn the line around or pile up cannot do so."""
-    shown = _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", _thinned(str(value)))
-    shown = _DIRECTION.sub(lambda match: f"[U+{ord(match[0]):04X}]", shown)
-    return Html(escape(shown, quote=True))
+    return Html(escape(visible(str(value)), quote=True))
+
+
+def visible(value: str) -> str:
+    """Return a text whose characters can all be seen: invisible ones, and those that turn the line, are spelled out."""
+    shown = _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", _thinned(value))
+    return _DIRECTION.sub(lambda match: f"[U+{ord(match[0]):04X}]", shown)
 
 
 def join(*children: Child) -> Html:

@@ -216,6 +216,12 @@ def _curve_figure(facts: Facts, name: str) -> Html | None:
 
 def cost(facts: Facts) -> Html | None:
     """Return tokens, money and time, as far as they were recorded."""
+    items = [join(element("dt", name), element("dd", value)) for name, value in cost_rows(facts)]
+    return section("cost", "Cost", element("dl", *items, class_="plain")) if items else None
+
+
+def cost_rows(facts: Facts) -> list[tuple[str, str]]:
+    """Return (what, how much) of tokens, money and time, as far as they were recorded."""
     stages = facts.manifest.get("stages") or {}
     tokens = facts.funnel.tokens
     rows: list[tuple[str, str]] = []
@@ -226,19 +232,12 @@ def cost(facts: Facts) -> Html | None:
         finishes = ", ".join(f"{count:,} {name}" for name, count in facts.funnel.finishes.most_common())
         rows.append(("Completions", f"{facts.funnel.sampled:,}: {finishes}"))
     rows += _by_teacher(facts, stages)
-    rows += [(name, words) for name, words in _recorded_costs(stages)]
-    if not rows:
-        return None
-    items = [join(element("dt", name), element("dd", value)) for name, value in rows]
-    return section("cost", "Cost", element("dl", *items, class_="plain"))
+    return rows + _recorded_costs(stages)
 
 
 def repeat(facts: Facts, recipe_text: str) -> Html:
     """Return how to repeat the run."""
-    command = public_command(facts.manifest.get("command") or [])
-    command[:1] = [Path(name).name for name in command[:1]]
-    lines = [shlex.join(command)] if command and command[0].startswith("potstill") else []
-    lines.append("potstill run recipe.yaml --run runs/again")
+    lines = command_lines(facts)
     saved = "from the resolved recipe, saved in the run directory and below with every default spelled out."
     text = f"The first line is how this run was made; the second repeats it {saved}"
     if len(lines) == 1:
@@ -251,6 +250,14 @@ def repeat(facts: Facts, recipe_text: str) -> Html:
         element("pre", "\n".join(lines)),
         recipe if recipe_text else None,
     )
+
+
+def command_lines(facts: Facts) -> list[str]:
+    """Return the command that made the run, where it is known, and the one that repeats it from its recipe."""
+    command = public_command(facts.manifest.get("command") or [])
+    command[:1] = [Path(name).name for name in command[:1]]
+    lines = [shlex.join(command)] if command and command[0].startswith("potstill") else []
+    return [*lines, "potstill run recipe.yaml --run runs/again"]
 
 
 def _main_job(facts: Facts) -> str | None:
