@@ -10,7 +10,7 @@ from potstill.students.batching import Row
 from potstill.students.collating import collate
 from potstill.students.encoding import Encoded
 from potstill.students.losses import task_totals, weighted_mean
-from potstill.students.sharing import choose_layout, route, target_nll, unroute
+from potstill.students.sharing import Layout, choose_layout, route, target_nll, unroute
 
 VOCABULARY = 50
 
@@ -28,20 +28,25 @@ def rows_of(prompt_lengths, target_lengths, seed=0, prompts=None):
     return rows
 
 
-def loss_and_gradients(model, batch, head=True):
-    """Return the weighted token mean and the gradient of every parameter."""
+def loss_and_gradients(model, batch, head=True, task_weights=(1.0,)):
+    """Return the weighted token mean, or the sum of the tasks' means, and the gradient of every parameter."""
     model.zero_grad()
     nll = target_nll(model, batch, head=head)
-    totals = task_totals(batch["weights"], batch["tasks"], 1).float()
-    loss = weighted_mean(nll, batch["weights"], batch["tasks"], totals, torch.ones(1))
+    totals = task_totals(batch["weights"], batch["tasks"], len(task_weights)).float()
+    loss = weighted_mean(nll, batch["weights"], batch["tasks"], totals, torch.tensor(task_weights))
     loss.backward()
     return float(loss.detach()), {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
-def assert_same(model, rows, layout=None):
-    head, starts = (True, ()) if layout is None else (layout.head, layout.starts)
-    loss, gradients = loss_and_gradients(model, collate(rows, shared=True, starts=starts), head)
-    expected_loss, expected = loss_and_gradients(model, collate(rows, shared=False, starts=starts), head)
+def assert_same(model, rows, layout=None, task_weights=(1.0,)):
+    layout = layout or Layout(shared=True, head=True)
+    tasks = ("cot", "pot")[: len(task_weights)] if len(task_weights) > 1 else ()
+    by_row = collate(rows, shared=False, starts=layout.starts, tasks=tasks)
+    expected_loss, expected = loss_and_gradients(model, by_row, layout.head, task_weights)
+    batch = collate(rows, shared=True, tree=layout.tree, starts=layout.starts, tasks=tasks)
+    route(model, layout)
+    loss, gradients = loss_and_gradients(model, batch, layout.head, task_weights)
+    unroute(model)
     assert loss == pytest.approx(expected_loss, rel=1e-5)
     assert set(gradients) == set(expected)
     scale = torch.cat([g.flatten() for g in expected.values()]).norm()
@@ -56,6 +61,22 @@ def test_shared_prompts_give_the_loss_and_gradients_of_padded_rows(family, promp
     """Three questions, several rationales of different lengths each, in float32."""
     rows = rows_of(prompt_lengths, [(5, 2, 9), (3, 3, 8), (12, 1, 6)])
     assert_same(make_model(family, VOCABULARY), rows)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("task_weights", [(1.0,), (0.3, 0.7)], ids=["one mean", "a mean per task"])
+def test_a_tree_gives_the_loss_and_gradients_of_padded_rows(family, task_weights):
+    """Prompts of different length with different numbers of rationales, one of a single token, rows out of order."""
+    rows = rows_of((4, 11, 7), [(5, 2, 9), (3, 8), (12, 1, 6, 6)])
+    rows = [rows[i] for i in (3, 0, 5, 1, 6, 2, 4, 8, 7)]
+    assert_same(make_model(family, VOCABULARY), rows, Layout(shared=True, head=True, tree=True), task_weights)
+
+
+def test_a_tree_reads_every_token_once():
+    """Unique tokens and no padding: both prompts, and all rationales but their last tokens."""
+    batch = collate(rows_of((6, 8), [(5, 9), (3,) * 10]), shared=True, tree=True)
+    assert batch["tree_ids"].shape == (1, 6 + 8 + 4 + 8 + 2 * 10)
+    assert "prompt_mask" not in batch
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
@@ -113,7 +134,8 @@ def test_a_sliding_window_shorter_than_the_prompt_sees_the_same_tokens():
     """Left padding keeps a branch next to its prompt in the cache, so that windows cut at the same token."""
     model = make_model("mistral", VOCABULARY, sliding_window=6, num_key_value_heads=2, hidden_size=32,
                        intermediate_size=64, num_hidden_layers=2, num_attention_heads=4)  # fmt: skip
-    assert_same(model, rows_of((14, 9), [(5, 9), (11, 4)]))
+    for tree in (False, True):
+        assert_same(model, rows_of((14, 9), [(5, 9), (11, 4)]), Layout(shared=True, head=True, tree=tree))
 
 
 def test_shared_prompts_with_one_target_token_each_need_no_second_pass():
@@ -131,10 +153,21 @@ def test_the_first_token_of_every_rationale_is_predicted_from_the_end_of_the_pro
     assert torch.allclose(nll[[0, 3]], -logits[first], atol=1e-5)
 
 
-def test_the_trial_shares_prompts_where_the_model_can():
-    """Llama gives the same losses over a shared cache."""
-    layout = choose_layout(make_model("llama", VOCABULARY), rows_of((4, 9), [(5, 2), (3, 3)]), want_shared=True)
-    assert (layout.shared, layout.head, layout.reason) == (True, True, "")
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_trial_takes_a_tree_where_the_model_can(family):
+    """And gives the model its own attention back."""
+    model = make_model(family, VOCABULARY)
+    layout = choose_layout(model, rows_of((4, 9), [(5, 2), (3, 3)]), want_shared=True)
+    assert layout == Layout(shared=True, head=True, tree=True)
+    assert model.config._attn_implementation == "sdpa"
+
+
+def test_the_trial_shares_a_cache_where_attention_is_the_users_choice():
+    """Eager attention is not replaced; over a shared cache it gives the same losses."""
+    model = make_model("llama", VOCABULARY)
+    model.set_attn_implementation("eager")
+    layout = choose_layout(model, rows_of((4, 9), [(5, 2), (3, 3)]), want_shared=True)
+    assert layout == Layout(shared=True, head=True)
 
 
 def test_the_trial_falls_back_to_padded_rows_for_a_recurrent_model():
@@ -145,11 +178,26 @@ def test_the_trial_falls_back_to_padded_rows_for_a_recurrent_model():
     assert "Mamba" in layout.reason
 
 
-def test_gradient_checkpointing_means_padded_rows():
-    """It switches caches off, whatever the model could do."""
+def test_gradient_checkpointing_goes_with_a_tree():
+    """It switches caches off, and a tree has none; gradients are those without it."""
+    model = make_model("llama", VOCABULARY).train()
     rows = rows_of((4, 9), [(5, 2), (3, 3)])
-    layout = choose_layout(make_model("llama", VOCABULARY), rows, want_shared=True, checkpointing=True)
-    assert (layout.shared, layout.reason) == (False, "gradient checkpointing keeps no cache")
+    layout = choose_layout(model, rows, want_shared=True, checkpointing=True)
+    assert layout == Layout(shared=True, head=True, tree=True)
+    _, expected = loss_and_gradients(model, collate(rows, shared=False))
+    route(model, layout)
+    model.activation_checkpointing_enable()
+    _, gradients = loss_and_gradients(model, collate(rows, shared=True, tree=True))
+    assert all(torch.allclose(gradients[name], expected[name], rtol=1e-4, atol=1e-5) for name in expected)
+
+
+def test_gradient_checkpointing_without_a_tree_means_padded_rows():
+    """Eager attention is the user's own."""
+    model = make_model("llama", VOCABULARY)
+    model.set_attn_implementation("eager")
+    layout = choose_layout(model, rows_of((4, 9), [(5, 2), (3, 3)]), want_shared=True, checkpointing=True)
+    assert not layout.shared
+    assert layout.reason == "gradient checkpointing keeps no cache, and LlamaForCausalLM cannot do without one"
 
 
 def test_a_model_that_scales_its_logits_is_not_taken_apart():
@@ -158,7 +206,7 @@ def test_a_model_that_scales_its_logits_is_not_taken_apart():
     model = make_model("cohere", VOCABULARY, **sizes, num_key_value_heads=2, logit_scale=0.0625)
     rows = rows_of((4, 9), [(5, 2), (3, 3)])
     layout = choose_layout(model, rows, want_shared=True)
-    assert (layout.shared, layout.head) == (True, False)
+    assert layout == Layout(shared=True, head=False, tree=True)
     whole = target_nll(model, collate(rows, shared=True), head=False)
     assert not torch.allclose(whole, target_nll(model, collate(rows, shared=True), head=True), atol=1e-3)
 
@@ -167,11 +215,12 @@ def test_routing_leaves_other_calls_alone_and_can_be_undone():
     """The model stays usable for generation while it is trained."""
     model = make_model("llama", VOCABULARY)
     rows = rows_of((4,), [(5, 2)])
-    batch, ids = collate(rows, shared=True), torch.tensor([[5, 6, 7]])
+    batch, ids = collate(rows, shared=True, tree=True), torch.tensor([[5, 6, 7]])
     before = model(ids).logits
     route(model, choose_layout(model, rows, want_shared=True))
     assert torch.equal(model(**batch), target_nll(model, batch))
     assert torch.equal(model(ids).logits, before)
     unroute(model)
+    assert model.config._attn_implementation == "sdpa"
     with pytest.raises(ValueError, match="input_ids"):
         model(**batch)

@@ -207,11 +207,20 @@ def test_a_wrong_lora_argument_is_a_config_error(base, tmp_path):
         run(base, tmp_path / "s", student=StudentConfig(model=str(base), lora={"rank": 2}))
 
 
-def test_gradient_checkpointing_falls_back_to_padded_rows_and_says_so(base, tmp_path, capfd):
-    """Once, with the reason."""
-    out = run(base, tmp_path / "s", activation_checkpointing=True, max_steps=2)
+def test_gradient_checkpointing_shares_prompts_and_learns_the_same(base, tmp_path):
+    """A tree keeps no cache; the weights after some steps are those without checkpointing."""
+    plain, saving = (run(base, tmp_path / str(on), activation_checkpointing=on, max_steps=4) for on in (False, True))
+    assert record(saving)["shared_prompt"]
+    first, second = weights(plain), weights(saving)
+    assert all(torch.allclose(first[name], second[name], atol=1e-5) for name in first)
+
+
+def test_a_model_that_cannot_share_falls_back_to_padded_rows_and_says_so(tmp_path, capfd):
+    """Once, with the reason: a recurrent one keeps no keys and values."""
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "state_size": 4}
+    out = run(save_student(tmp_path / "base", "mamba", **sizes), tmp_path / "s", max_steps=2)
     said = capfd.readouterr().err
-    assert said.count("prompts are not shared (gradient checkpointing keeps no cache)") == 1
+    assert said.count("prompts are not shared (MambaForCausalLM does not give the same loss over a shared cache)") == 1
     assert not record(out)["shared_prompt"]
 
 

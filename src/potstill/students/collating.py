@@ -1,12 +1,13 @@
 """Lay the rows of one micro-batch out as tensors: each prompt once and its branches apart, or one padded row each.
 
-    rows ──collate──► prompts [Q, P] and branches [B, T], or padded rows [B, L]; targets [N], their weights and tasks
+    rows ──collate──► a tree: prompts and branches in one row [1, S]; or prompts [Q, P] and branches [B, T]; or padded
+                      rows [B, L]; and targets [N], their weights and tasks
 
 `select` [N] are indices into the states that the model computes for such a batch: those from which the target tokens
 are predicted, in the order of the rows. What is computed is in `sharing`.
 
 Shapes: Q prompts, P prompt tokens, B branches (rationales), T branch tokens, L = prompt + branch tokens of a padded
-row, S tokens that a decoder starts with, N target tokens.
+row, S tokens of a tree, or those that a decoder starts with, N target tokens.
 """
 
 from __future__ import annotations
@@ -26,19 +27,24 @@ PASS_TOKENS = 128
 """Padding that must be saved for another pass over branches to be worth its own cost (measured on one CPU core)."""
 
 
-def collate(rows: Sequence[Row], *, shared: bool, tasks: Sequence[str] = (), starts: Sequence[int] = ()) -> Batch:
+def collate(
+    rows: Sequence[Row], *, shared: bool, tree: bool = False, tasks: Sequence[str] = (), starts: Sequence[int] = ()
+) -> Batch:
     """Return one micro-batch as tensors.
 
     Args:
         shared: Prompts once and branches apart, or one padded row per example.
+        tree: With shared prompts of a causal model: everything in one row, without padding (see `attention`).
         tasks: Names whose index each target token carries; empty: all tokens belong to one task.
         starts: What the decoder of an encoder-decoder starts with; empty: the model is causal.
     """
     lengths_B = np.fromiter((len(row.example.target) for row in rows), np.int64, len(rows))
     if starts:
         batch = _encoded_inputs(rows, lengths_B, starts, shared=shared)
+    elif shared:
+        batch = _tree_inputs(rows, lengths_B) if tree else _shared_inputs(rows, lengths_B)
     else:
-        batch = _shared_inputs(rows, lengths_B) if shared else _row_inputs(rows, lengths_B)
+        batch = _row_inputs(rows, lengths_B)
     task_index = {name: index for index, name in enumerate(tasks)}
     weights_B = np.fromiter((row.weight for row in rows), np.float32, len(rows))
     tasks_B = np.fromiter((task_index.get(row.example.task, 0) for row in rows), np.int64, len(rows))
@@ -48,6 +54,43 @@ def collate(rows: Sequence[Row], *, shared: bool, tasks: Sequence[str] = (), sta
         "weights": torch.from_numpy(np.repeat(weights_B, lengths_B)),
         "tasks": torch.from_numpy(np.repeat(tasks_B, lengths_B)),
     }
+
+
+def _tree_inputs(rows: Sequence[Row], lengths_B: Any) -> Batch:
+    """Return all prompts and then all branches without their last token as one row [1, S], and where each begins."""
+    prompts, owner_B = _distinct(rows)
+    ends_Q = np.cumsum([len(prompt) for prompt in prompts])
+    order = np.argsort(owner_B, kind="stable")
+    starts_B = np.empty(len(rows), np.int64)
+    starts_B[order] = ends_Q[-1] + np.cumsum(lengths_B[order] - 1) - (lengths_B[order] - 1)
+    texts = [*prompts, *(rows[b].example.target[:-1] for b in order)]
+    begins = [0] * len(prompts) + [len(prompts[owner_B[b]]) for b in order]
+    places = [np.arange(begin, begin + len(text)) for begin, text in zip(begins, texts, strict=True)]
+    select = [
+        np.concatenate([ends_Q[q : q + 1] - 1, np.arange(start, start + length - 1)])
+        for q, start, length in zip(owner_B, starts_B, lengths_B, strict=True)
+    ]
+    groups = [
+        (int(end) - len(prompt), int(end), (lengths_B[owner_B == q] - 1).tolist())
+        for q, (prompt, end) in enumerate(zip(prompts, ends_Q, strict=True))
+    ]
+    parts = [_part(starts_B[members], lengths_B[members] - 1) for members in cut_by_length(lengths_B - 1)]
+    return {
+        "tree_ids": torch.from_numpy(np.concatenate(texts).astype(np.int64))[None],
+        "position_ids": torch.from_numpy(np.concatenate(places))[None],
+        "tree": {"groups": groups, "parts": [part for part in parts if part["real"].numel()]},
+        "select": torch.from_numpy(np.concatenate(select)),
+    }
+
+
+def _part(starts_B: Any, lengths_B: Any) -> Batch:
+    """Return the place in the row of each token of some branches [B, T], and which are no padding."""
+    steps_T = np.arange(max(1, int(lengths_B.max())))
+    at_BT = starts_B[:, None] + np.minimum(steps_T, np.maximum(lengths_B[:, None] - 1, 0))
+    real_N = np.flatnonzero(steps_T < lengths_B[:, None])
+    if len(real_N):
+        at_BT = np.minimum(at_BT, at_BT.flat[real_N].max())  # a branch without tokens may begin behind the row's end
+    return {"at": torch.from_numpy(at_BT), "real": torch.from_numpy(real_N)}
 
 
 def _shared_inputs(rows: Sequence[Row], lengths_B: Any) -> Batch:

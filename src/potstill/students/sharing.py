@@ -1,26 +1,29 @@
 """Read each prompt once for all its rationales, with the loss and gradients of one row each.
 
-    prompts [Q, P] ──model, use_cache──► cache [Q, P] ──repeated per branch──► targets [B, T] over it ──► nll [N]
+    tree    prompts and branches in one row [1, S] without padding; attention knows who belongs to whom (`attention`)
+    cache   prompts [Q, P] ──model, use_cache──► cache [Q, P] ──repeated per branch──► targets [B, T] over it
+    rows    one padded row [L] per example
 
-Gradients flow back through the cache. The first target token of *every* branch is predicted from the prompt's *last*
-position; the model's own `labels=` shift would be wrong, so (source state, target) pairs are gathered here. Prompts are
-padded on the left, so that in cache slots a branch follows its prompt directly, whatever the length: sliding windows
-and slot-based position biases then see the right distances.
+A trial finds the first of them that gives the losses of padded rows; all end in the nll of every target token [N]. In
+each, gradients flow back to the prompt. The first target token of *every* branch is predicted from the prompt's *last*
+position; the model's own `labels=` shift would be wrong, so (source state, target) pairs are gathered here. For the
+cache, prompts are padded on the left, so that in its slots a branch follows its prompt directly, whatever the length:
+sliding windows and slot-based position biases then see the right distances.
 
 An encoder-decoder encodes each prompt once. Its decoder reads the start token over it, which also leaves the keys and
 values of the cross-attention in the cache; from there on the start is to a branch what a causal model's prompt is.
 
-A model that cannot do this (no cache, recurrent state, gradient checkpointing) is found by a trial and trained on one
-padded row per example instead; the loss is the same.
+The tree keeps no cache, so it also goes with gradient checkpointing. It is taken on CPUs; elsewhere, where nobody has
+measured it, only where the cache will not do.
 
 Shapes: Q prompts, P prompt tokens, B branches (rationales), T branch tokens, L = prompt + branch tokens of a padded
-row, N target tokens, D hidden, V vocabulary.
+row, N target tokens, S states (of a tree: tokens), D hidden, V vocabulary.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import MethodType
 from typing import TYPE_CHECKING, Any
@@ -31,6 +34,7 @@ from transformers import DynamicCache, EncoderDecoderCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from transformers.modeling_outputs import BaseModelOutput
 
+from potstill.students import attention
 from potstill.students.batching import Row
 from potstill.students.collating import Batch, collate
 from potstill.students.losses import token_nll
@@ -38,7 +42,9 @@ from potstill.students.losses import token_nll
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-LAYOUT_KEYS = ("prompt_ids", "row_ids", "encoder_ids")
+STOCK = "sdpa"
+"""The attention of transformers' models that can be replaced by that of trees."""
+LAYOUT_KEYS = ("tree_ids", "prompt_ids", "row_ids", "encoder_ids")
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-6}
 """Largest difference in nats per token at which the trial takes two layouts for the same, by the parameters' type:
 far above rounding, far below what a wrong mask or position does."""
@@ -50,12 +56,15 @@ class Layout:
     """How a batch is laid out for a model, found by trial."""
 
     shared: bool
+    """Each prompt is read once: as a tree, or over a cache."""
     head: bool
     """Whether logits are the output embedding of the hidden state, so that only those with a target are computed."""
     reason: str = ""
     """Why prompts are not shared, where they are not."""
     starts: tuple[int, ...] = ()
     """What the decoder of an encoder-decoder starts with; empty: the model is causal."""
+    tree: bool = False
+    """Shared prompts and their branches are one row."""
 
 
 def target_nll(model: PreTrainedModel, batch: Batch, *, head: bool = True) -> torch.Tensor:
@@ -68,10 +77,24 @@ def target_nll(model: PreTrainedModel, batch: Batch, *, head: bool = True) -> to
     body = _Body(model, head)
     if "encoder_ids" in batch:
         states_SD = _decoder_states(body, batch)
+    elif "tree_ids" in batch:
+        states_SD = _tree_states(body, batch)
     else:
         states_SD = _shared_states(body, batch) if "prompt_ids" in batch else _row_states(body, batch)
     chosen_ND = states_SD.index_select(0, batch["select"])
     return token_nll(model.get_output_embeddings() if head else torch.nn.Identity(), chosen_ND, batch["targets"])
+
+
+def _tree_states(body: _Body, batch: Batch) -> torch.Tensor:
+    """Return the states [S, D] of one row that holds all prompts and branches.
+
+    The mask is a token of four dimensions, which transformers hands on unread instead of making one of [S, S].
+    """
+    ids_1S = batch["tree_ids"]
+    unread = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=ids_1S.device)
+    states: torch.Tensor = body(input_ids=ids_1S, position_ids=batch["position_ids"], attention_mask=unread,
+                                tree=batch["tree"], use_cache=False).states[0]  # fmt: skip
+    return states
 
 
 def _shared_states(body: _Body, batch: Batch) -> torch.Tensor:
@@ -196,6 +219,8 @@ def route(model: Any, layout: Layout) -> None:
     precision) in charge. `unroute` undoes it.
     """
     plain = model.forward
+    if layout.tree:
+        _inner(model).set_attn_implementation(attention.NAME)
 
     def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
         if any(key in kwargs for key in LAYOUT_KEYS):
@@ -206,8 +231,10 @@ def route(model: Any, layout: Layout) -> None:
 
 
 def unroute(model: Any) -> None:
-    """Give the model its own forward pass back."""
+    """Give the model its own forward pass and attention back."""
     model.__dict__.pop("forward", None)
+    if _attention_of(model) == attention.NAME:
+        _inner(model).set_attn_implementation(STOCK)
 
 
 def choose_layout(
@@ -222,28 +249,56 @@ def choose_layout(
     """
     with torch.no_grad(), _evaluating(model):
         rows = list(rows)
-        device = next(model.parameters()).device
-        by_row = send_to_device(collate(rows, shared=False, starts=starts), device)
-        exact = target_nll(model, by_row, head=False)
-        tolerance = TOLERANCE.get(next(model.parameters()).dtype, HALF_TOLERANCE)
-        head = _agrees(lambda: target_nll(model, by_row, head=True), exact, tolerance)
-        if not want_shared or checkpointing:
-            reason = "gradient checkpointing keeps no cache" if want_shared else "train.shared_prompt is false"
-            return Layout(shared=False, head=head, reason=reason, starts=starts)
-        by_prompt = send_to_device(collate(rows, shared=True, starts=starts), device)
-        if _agrees(lambda: target_nll(model, by_prompt, head=head), exact, tolerance):
+        trial = _Trial(model, rows, starts)
+        head = trial.agrees(head=True)
+        if not want_shared:
+            return Layout(shared=False, head=head, reason="train.shared_prompt is false", starts=starts)
+        if (checkpointing or trial.device.type == "cpu") and trial.agrees_as_tree(head=head):
+            return Layout(shared=True, head=head, tree=True)
+        if not checkpointing and trial.agrees(head=head, shared=True):
             return Layout(shared=True, head=head, starts=starts)
         reason = f"{type(model).__name__} does not give the same loss over a shared cache"
+        if checkpointing:
+            reason = f"gradient checkpointing keeps no cache, and {type(model).__name__} cannot do without one"
         return Layout(shared=False, head=head, reason=reason, starts=starts)
 
 
-def _agrees(trial: Callable[[], torch.Tensor], exact: torch.Tensor, tolerance: float) -> bool:
-    """Whether a trial runs and gives the same losses. Any failure means no: the caller falls back and says so."""
-    try:
-        found = trial()
-    except (RuntimeError, TypeError, ValueError, AttributeError, NotImplementedError, IndexError, KeyError):
-        return False
-    return found.shape == exact.shape and bool((found - exact).abs().max() <= tolerance)
+class _Trial:
+    """A few rows, read in several layouts without gradients."""
+
+    def __init__(self, model: Any, rows: list[Row], starts: tuple[int, ...]) -> None:
+        self._model, self._rows, self._starts = model, rows, starts
+        self.device = next(model.parameters()).device
+        self._tolerance = TOLERANCE.get(next(model.parameters()).dtype, HALF_TOLERANCE)
+        self._exact = target_nll(model, self._batch(shared=False), head=False)
+
+    def agrees(self, *, head: bool, shared: bool = False, tree: bool = False) -> bool:
+        """Whether a layout runs and gives the losses of padded rows. Any failure means no: the caller says so."""
+        try:
+            found = target_nll(self._model, self._batch(shared=shared, tree=tree), head=head)
+        except (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError):
+            return False
+        return found.shape == self._exact.shape and bool((found - self._exact).abs().max() <= self._tolerance)
+
+    def agrees_as_tree(self, *, head: bool) -> bool:
+        """Whether the model reads a tree; only the stock attention is replaced, and only for this while."""
+        inner = _inner(self._model)
+        if self._starts or _attention_of(self._model) != STOCK or not inner._can_set_attn_implementation():
+            return False
+        inner.set_attn_implementation(attention.NAME)
+        try:
+            return self.agrees(head=head, shared=True, tree=True)
+        finally:
+            inner.set_attn_implementation(STOCK)
+
+    def _batch(self, *, shared: bool, tree: bool = False) -> Batch:
+        batch: Batch = send_to_device(collate(self._rows, shared=shared, tree=tree, starts=self._starts), self.device)
+        return batch
+
+
+def _attention_of(model: Any) -> str | None:
+    """Return the name of the attention that a model uses."""
+    return getattr(_inner(model).config, "_attn_implementation", None)
 
 
 class _evaluating:  # noqa: N801 - reads as a statement: `with _evaluating(model):`

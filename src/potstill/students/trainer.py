@@ -24,7 +24,7 @@ from potstill.students.contrasts import with_contrasts
 from potstill.students.loading import Loaded
 from potstill.students.losses import pair_margin, task_totals, weighted_mean
 from potstill.students.selection import DevSplit, with_model
-from potstill.students.sharing import Layout
+from potstill.students.sharing import LAYOUT_KEYS, Layout
 
 SAY_EVERY_S = 10.0
 """Seconds between two lines of progress."""
@@ -119,7 +119,7 @@ class StudentTrainer(Trainer):  # type: ignore[misc]
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Return an estimate: six per parameter and token."""
-        tokens = [inputs[name] for name in ("prompt_ids", "row_ids", "encoder_ids") if name in inputs]
+        tokens = [inputs[name] for name in LAYOUT_KEYS if name in inputs]
         tokens += [ids for ids, _ in inputs.get("branches", ())]
         return int(self._flops_per_token * sum(ids.numel() for ids in tokens))
 
@@ -146,7 +146,7 @@ class StudentTrainer(Trainer):  # type: ignore[misc]
 
 def _collate(items: list[list[Row]], *, layout: Layout, tasks: list[str]) -> Batch:
     """Return the one micro-batch that an item of `StepData` is."""
-    return collate(items[0], shared=layout.shared, tasks=tasks, starts=layout.starts)
+    return collate(items[0], shared=layout.shared, tree=layout.tree, tasks=tasks, starts=layout.starts)
 
 
 def _collate_pairs(items: list[list[Row]], *, layout: Layout, tasks: list[str]) -> Batch:
