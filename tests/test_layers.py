@@ -16,9 +16,10 @@ LAYERS = [
      "evaluation.datasets", "evaluation.sources"},
     {"rationales.sampling", "rationales.asking", "rationales.planning", "rationales.resuming", "rationales.running",
      "rationales.verification", "students.*", "evaluation.grading", "evaluation.scoring", "verdicts",
-     "generators.planning", "generators.recomputing", "generators.counterfactuals"},
+     "generators.planning", "generators.recomputing", "generators.generation",
+     "generators.counterfactuals"},
     {"arms", "preflight", "purchases", "rounds", "pipeline", "evaluation.*", "review.*", "commands.*",
-     "scale.*", "cli", "instructions", "augmenting", "__main__", "__init__"},
+     "scale.*", "cli", "instructions", "counterfactuals", "juries", "augmenting", "__main__", "__init__"},
 ]  # fmt: skip
 """From the foundation to the surface; a pattern `folder.*` covers what no earlier or exact name does."""
 EXEMPT = {("__init__", "run")}

@@ -32,7 +32,7 @@ def test_scotd_is_what_the_tables_say():
 
 def test_an_unknown_method_names_the_known():
     """Before anything is read."""
-    with pytest.raises(ConfigError, match="'scotd', 'mixed_distillation' or 'idea_mcts'"):
+    with pytest.raises(ConfigError, match="'scotd', 'mixed_distillation', 'counterfactual' or 'idea_mcts'"):
         parse_recipe(BASE.format("md"))
 
 

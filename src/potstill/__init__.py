@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from potstill.evaluation.datasets import load_problems
     from potstill.evaluation.reporting import report
     from potstill.evaluation.scoring import evaluate
+    from potstill.generators.counterfactuals import counterfactual
     from potstill.generators.evolution import evolve
     from potstill.rationales.sampling import sample
     from potstill.rationales.verification import verify
@@ -56,6 +57,7 @@ _HOME = {
     "load_problems": "evaluation.datasets",
     "sample": "rationales.sampling",
     "verify": "rationales.verification",
+    "counterfactual": "generators.counterfactuals",
     "evolve": "generators.evolution",
     "mix": "students.mixing",
     "train": "students.training",
@@ -77,7 +79,7 @@ __all__ = [  # noqa: RUF022 - in the order of the pipeline
     "Problem", "Rationale", "Verdict", "Status", "Example", "Score", "Comparison",
     "Teacher",
     "Recipe", "load_recipe", "run",
-    "load_problems", "sample", "verify", "evolve", "mix", "train", "infer", "evaluate", "report",
+    "load_problems", "sample", "verify", "counterfactual", "evolve", "mix", "train", "infer", "evaluate", "report",
     "PotstillError", "ConfigError", "DataError", "StudentError", "MissingExtraError", "TeacherError", "BudgetError",
     "SandboxError", "TooManyFailures",
     "__version__",

@@ -20,6 +20,7 @@ VERBS = {
     "sample": "problems → rationales",
     "verify": "rationales + problems → verdicts",
     "exec": "programs → one result line each, in the sandbox",
+    "counterfactual": "labelled problems → as near as possible to them, with another label",
     "evolve": "seed instructions → evolved instructions and their trees",
     "mix": "rationales + verdicts → training examples",
     "train": "examples → a student folder",
@@ -42,6 +43,7 @@ HOME = {
     "serve": "serving",
     "doctor": "serving",
     "exec": "executing",
+    "counterfactual": "countering",
     "evolve": "evolving",
 }
 """Verb -> the module in `potstill.commands` that holds it; the stage verbs are in `stages`."""

@@ -28,6 +28,9 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "infer": {"paths": {"cot": 10, "pot": 10}, "temperature": 0.7},
         "evaluate": {"tie": ["greedy", "logprob", "first"], "curve": [2, 4, 10, 20]},
     },
+    # Feng et al. 2024 (EMNLP): counterfactuals, and rationales of two views. Of the paper the idea is known, not the
+    # settings: everything here is our reference design (docs/counterfactual.md).
+    "counterfactual": {"counterfactual": {}},
     # Li et al. 2024 (Findings of EMNLP): seeds evolve, one response each. The default search is a beam, which measured
     # better than the published tree (docs/idea_mcts.md); how responses are asked for, checked and worded is ours.
     "idea_mcts": {
@@ -57,6 +60,15 @@ PAIRS: dict[str, tuple[tuple[str, str], ...]] = {
         ("pot", "scotd"),
         ("mixed", "mixture"),
         ("mixed", "teacher"),
+    ),
+    "counterfactual": (
+        ("counterfactual", "cf_cot"),
+        ("counterfactual", "cf_control_originals"),
+        ("counterfactual", "cf_control_shuffled"),
+        ("counterfactual", "cf_control_label_preserving"),
+        ("counterfactual", "cf_control_no_rationale"),
+        ("counterfactual", "cf_control_positive_only"),
+        ("counterfactual", "teacher"),
     ),
     "idea_mcts": (("idea_mcts", "untrained"), ("idea_mcts", "teacher")),
 }

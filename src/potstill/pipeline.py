@@ -1,6 +1,7 @@
 """All stages of a recipe over one run directory: the method section of the paper as one function.
 
-    problems (→ evolve, augment) → sample → verify → filter → (mix → train → infer) per arm and seed → evaluate → report
+    problems (→ evolve, counterfactual, augment) → sample → verify → filter → (mix → train → infer) per arm and seed →
+    evaluate → report
 
 Every stage appends or replaces whole files, is resumed after a kill and skipped when nothing it depends on has
 changed. What a stage does lives in its own module; here stands only the order, and what invalidates what.
@@ -18,6 +19,8 @@ from typing import Any
 from potstill import engines
 from potstill.arms import Arm, arms_of, require_means, run_arms
 from potstill.augmenting import FILES, augment_run, is_augmented, require_sound_augmenting
+from potstill.counterfactuals import FILES as COUNTERFACTUAL_FILES
+from potstill.counterfactuals import counterfactual_run, require_sound_counterfactuals, without_made
 from potstill.ensembles import Members, assemble
 from potstill.errors import ConfigError
 from potstill.instructions import evolve_run, is_evolved, require_sound_evolving, written_files
@@ -40,9 +43,9 @@ from potstill.run import Run, chain
 from potstill.teachers.reaching import ledger_name
 from potstill.verdicts import read_pool, read_verified, verify_file
 
-STAGES = ("problems", "evolve", "augment", "sample", "verify", "rounds", "filter",
+STAGES = ("problems", "evolve", "counterfactual", "augment", "sample", "verify", "rounds", "filter",
           "mix", "train", "infer", "evaluate", "report")  # fmt: skip
-MAKING = ("evolve", "augment")
+MAKING = ("evolve", "counterfactual", "augment")
 """Stages that make problems; what they drop stays beside what the filter drops."""
 UNCHANGING = {"max_concurrency", "requests_per_minute", "tokens_per_minute", "timeout_s", "max_retries", "price",
               "api_key_env", "proxy", "ca_file", "n", "batch"}  # fmt: skip
@@ -107,6 +110,7 @@ class Pipeline:
         steps = {
             "problems": self.load_problems,
             "evolve": self.evolve,
+            "counterfactual": self.counterfactual,
             "augment": self.augment,
             "sample": self.sample,
             "verify": self.verify,
@@ -138,6 +142,11 @@ class Pipeline:
             require_sound_evolving(self.recipe)
             require_endpoint(self.recipe)
             require_engine(self.recipe)
+        if self.recipe.counterfactual is not None and not self.files.is_done(
+            "counterfactual", self.marks["counterfactual"]
+        ):
+            require_sound_counterfactuals(self.recipe)
+            require_endpoint(self.recipe)
         if self.recipe.augment is not None and not self.files.is_done("augment", self.marks["augment"]):
             require_sound_augmenting(self.recipe)
             require_endpoint(self.recipe)
@@ -180,6 +189,20 @@ class Pipeline:
         given = [p for p in self.problems.values() if not is_evolved(p)]
         self.problems, counts = evolve_run(self.files, self.recipe, given, label=self.label)
         self.files.finish("evolve", self.marks["evolve"], counts)
+
+    def counterfactual(self) -> None:
+        """Edit labelled problems so that another label holds; what is kept joins the problems of its split."""
+        mark = self.marks.get("counterfactual", "")
+        if self.files.is_done("counterfactual", mark):
+            return
+        self.problems = without_made(self.files, self.problems)  # of an earlier recipe, or of a call that was stopped
+        if self.recipe.counterfactual is None:
+            return
+        self.files.begin("counterfactual", mark, COUNTERFACTUAL_FILES)
+        self.problems, counts = counterfactual_run(
+            self.files, self.recipe, list(self.problems.values()), label=self.label
+        )
+        self.files.finish("counterfactual", mark, counts)
 
     def augment(self) -> None:
         """Make further training problems of those that there are; they are sampled like any other."""
@@ -343,7 +366,9 @@ def fingerprints(recipe: Recipe) -> dict[str, str]:
     checking = recipe.verify.model_dump(mode="json", exclude={"workers", "max_failed_frac"})
     if "pot" in recipe.sample.kinds:
         checking["sandbox"] = recipe.sandbox.model_dump(mode="json", exclude={"workers"})
-    evolve = [] if recipe.evolve is None else [("evolve", [teachers, recipe.evolve.mark])]
+    evolve: list[tuple[str, Any]] = [] if recipe.evolve is None else [("evolve", [teachers, recipe.evolve.mark])]
+    if recipe.counterfactual is not None:
+        evolve.append(("counterfactual", [teachers, recipe.counterfactual.mark, recipe.seed]))
     if recipe.augment is not None:
         evolve.append(("augment", [teachers, sample, checking, recipe.augment.model_dump(mode="json")]))
     marks = chain(

@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,7 @@ def plan_purchases(recipe: Recipe, arms: Iterable[Arm]) -> list[dict[str, Any]]:
     require_splits(named, [name for name, members in splits.items() if members])
     problems = [p for name in recipe.sample.splits for p in splits.get(name, [])]
     rows = plan_evolved(recipe, splits) if recipe.evolve is not None else []
+    rows += plan_counterfactual(recipe, splits) if recipe.counterfactual is not None else []
     rows += plan_augmented(recipe, problems) if recipe.augment is not None else []
     rows += plan_sample(recipe, problems)
     rows += plan_rounds(recipe, problems)
@@ -110,6 +111,25 @@ def plan_evolved(recipe: Recipe, splits: Mapping[str, list[Problem]]) -> list[di
             money = row["max_money"] if row["max_money"] is None else round(row["max_money"] * found.scale, 4)
             rows.append({**row, **scaled, "in_ledger": 0, "max_money": money})
     return rows
+
+
+def plan_counterfactual(recipe: Recipe, splits: Mapping[str, list[Problem]]) -> list[dict[str, Any]]:
+    """Return what making counterfactuals would request at most, and what sampling for all that may be kept."""
+    from potstill.counterfactuals import plan_counterfactuals, require_sound_counterfactuals, table_of
+
+    require_sound_counterfactuals(recipe)
+    names = table_of(recipe).splits
+    require_splits({"counterfactual.splits": names}, [name for name, members in splits.items() if members])
+    rows, kept = plan_counterfactuals(recipe, [problem for name in names for problem in splits[name]])
+    stand_ins = [
+        replace(problem, id=f"{problem.id} edited {turn}")
+        for name in names if name in recipe.sample.splits
+        for turn in range(1 + kept // max(1, len(splits[name])))
+        for problem in splits[name]
+    ]  # fmt: skip
+    return rows + _planned(
+        recipe, stand_ins[:kept], recipe.sample, require_teachers(recipe), "sample counterfactuals, at most"
+    )
 
 
 def plan_augmented(recipe: Recipe, problems: Sequence[Problem]) -> list[dict[str, Any]]:

@@ -13,8 +13,20 @@ from potstill.messages import say
 if TYPE_CHECKING:
     from potstill.recipe.whole import Recipe
 
-UNTIL = ("problems", "evolve", "augment", "sample", "verify", "filter",
-         "mix", "train", "infer", "evaluate", "report")  # fmt: skip
+UNTIL = (
+    "problems",
+    "evolve",
+    "counterfactual",
+    "augment",
+    "sample",
+    "verify",
+    "filter",
+    "mix",
+    "train",
+    "infer",
+    "evaluate",
+    "report",
+)
 
 
 def add(verb: str, parser: argparse.ArgumentParser) -> None:

@@ -19,6 +19,8 @@ from potstill.generators.filters import is_negation, signature
 from potstill.recipe.counterfactual import CounterfactualConfig
 from potstill.records import Problem, child_seed
 
+ACCEPTED = (KEPT, "not_best", "signature_cap", "negation_cap", "over_ratio")
+"""Reasons of candidates that the jury has accepted."""
 FREE = 3
 """So many edits of one signature are allowed in any pool, however small."""
 Group = tuple[str, str, str]

@@ -37,6 +37,10 @@ NEGATIONS = frozenset(_NEGATIONS.split())
 """Words of a negation; `t` is what is left of n't."""
 
 
+ORDINARY = frozenset(("yes", "no", "none", "not", "true", "false", "maybe", "other", "both", "same", "up", "down"))
+"""Labels that are words of any text."""
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """An item before and after an edit."""
@@ -89,20 +93,20 @@ def banned_text(case: Case, banned: Sequence[str] = ()) -> Finding:
 def label_leak(case: Case) -> Finding:
     """Refuse an edit that names a label, or that writes the wanted option into the question.
 
-    The labels of a classification are looked for as words; yes and no only as a sentence of their own, since both are
-    ordinary words.
+    A label is looked for as a word; one that is an ordinary word, such as no, only as a sentence of its own.
     """
     before, after = tokens(case.before), tokens(case.text)
     if case.problem.answer_type == "choice":
         return _option_leak(case, set(before), set(after))
-    if case.problem.answer_type == "yesno":
-        said = re.compile(r"(?:^|[.?!]\s+)(?:yes|no)\s*[.,!]", re.IGNORECASE)
-        is_new = said.search(case.text) and not said.search(case.before)
-        return _refused("label_leaked", "yes or no") if is_new else PASSED
     came = set(after) - set(before)
-    for label in case.problem.labels:
+    for label in ("yes", "no") if case.problem.answer_type == "yesno" else case.problem.labels:
         own = tokens(label)
-        if own and any(word in came for word in own) and _holds(after, own):
+        if label.casefold() in ORDINARY:
+            alone = re.compile(rf"(?:^|[.?!]\s+){re.escape(label)}\s*(?:[.,!]|$)", re.IGNORECASE)
+            is_named = bool(alone.search(case.text)) and not alone.search(case.before)
+        else:
+            is_named = any(word in came for word in own) and _holds(after, own)
+        if is_named:
             return _refused("label_leaked", label)
     return PASSED
 

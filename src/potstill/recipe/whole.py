@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from potstill.errors import ConfigError
 from potstill.recipe.augmentation import AugmentConfig
+from potstill.recipe.counterfactual import CounterfactualConfig
 from potstill.recipe.evaluation import EvaluateConfig, ReportConfig
 from potstill.recipe.explaining import validated
 from potstill.recipe.generators import EvolveConfig
@@ -44,7 +45,7 @@ class ArmConfig(Table):
 class Recipe(Table):
     """A whole recipe. Methods set defaults; every one of them can be overridden."""
 
-    method: Literal["scotd", "mixed_distillation", "idea_mcts"] = "scotd"
+    method: Literal["scotd", "mixed_distillation", "counterfactual", "idea_mcts"] = "scotd"
     engine: Literal["local", "ray"] = "local"
     """ray: requests are sent and rows verified by the workers of a Ray cluster; the same files, ids and results."""
     ray: RayConfig = RayConfig()
@@ -60,6 +61,8 @@ class Recipe(Table):
     teachers: tuple[TeacherConfig, ...] = ()
     evolve: EvolveConfig | None = None
     """Evolve the problems of some splits before anything is sampled; `None`: they are sampled as they are."""
+    counterfactual: CounterfactualConfig | None = None
+    """Edit the labelled problems of some splits so that another label holds; `None`: they stay alone."""
     augment: AugmentConfig | None = None
     """Make further problems of those of some splits before anything is sampled; `None`: none are made."""
     sample: SampleConfig = SampleConfig()
