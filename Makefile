@@ -31,6 +31,7 @@ $(VENV)/.installed-test: $(VENV)/.installed
 ## make demo    distil the miniature's teacher into its student, with every stage real (at most 5 minutes)
 demo: $(VENV)/.installed
 	@$(BIN)/potstill run recipes/demo.yaml --run runs/demo
+	@$(BIN)/potstill run recipes/counterfactual_demo.yaml --run runs/demo/counterfactual
 
 ## make study   all arms, 5 seeds, larger test sets (some hours); STUDY_SEED=n draws everything anew;
 ##              ONLY=METHOD runs one method's arms, ONLY=levers the levers around SCoTD (25 minutes of one core)
