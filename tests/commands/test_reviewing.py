@@ -3,13 +3,20 @@
 import http.client
 import json
 import re
+import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
+from contextlib import suppress
+from urllib.parse import urlencode
 
 import pytest
 
 from potstill.cli import main
+from potstill.review import decisions
+from potstill.review.indexing import index_once
 
 
 @pytest.fixture
@@ -52,6 +59,43 @@ def test_the_server_prints_its_address_serves_and_stops(run):
         assert 400 <= asked(int(port), "/")[0] < 500
         process.terminate()
         assert process.wait(timeout=60) == 0
+
+
+def test_a_server_that_is_killed_loses_no_decision_that_it_confirmed(run):
+    """SIGKILL while decisions come in: each that was answered is on disk, and the next writer goes on."""
+    index_once(run)
+    command = [sys.executable, "-m", "potstill", "review", str(run), "--no-browser", "--reviewer", "Ada"]
+    confirmed = []
+
+    def decide(port, cookie):
+        with suppress(http.client.HTTPException, OSError):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+            connection.request("GET", "/?stage=predictions", headers={"Cookie": cookie})
+            page = connection.getresponse().read().decode()
+            cards = re.findall(r'name="n" value="(\d+)"/><input type="hidden" name="seal" value="([^"]+)"', page)
+            for number in range(10_000):
+                n, seal = cards[number % len(cards)]
+                form = urlencode({"n": n, "seal": seal, "action": "accept", "reason": f"reason {number}"})
+                headers = {"Cookie": cookie, "Accept": "application/json",
+                           "Content-Type": "application/x-www-form-urlencoded"}  # fmt: skip
+                connection.request("POST", "/decide", body=form, headers=headers)
+                assert json.loads(connection.getresponse().read())["state"] == "accepted"
+                confirmed.append(f"reason {number}")
+
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        port, path = re.fullmatch(r"http://127\.0\.0\.1:(\d+)(/\S*)\s+", process.stdout.readline()).groups()
+        cookie = asked(int(port), path)[1]["Set-Cookie"].split(";")[0]
+        thread = threading.Thread(target=decide, args=(int(port), cookie))
+        thread.start()
+        while len(confirmed) < 20 and thread.is_alive():
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+        thread.join()
+    kept = {row["reason"] for row in decisions.rows_of(run)}
+    assert len(confirmed) >= 20
+    assert set(confirmed) <= kept
+    decisions.append(run, {"by": "Ada", "action": "accept", "stage": "predictions", "job": "good", "record": "good0"})
+    assert len(list(decisions.rows_of(run))) == len(kept) + 1
 
 
 def test_the_result_of_a_comparison_is_printed_as_json(run, capsys):
