@@ -259,8 +259,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--instructions", type=int, default=200, help="seed instructions")
     parser.add_argument("--calls", type=int, default=25, help="evolver calls per instruction")
     parser.add_argument("--rows", type=int, default=600, help="training rows of every arm")
-    parser.add_argument("--tokens", type=int, default=400_000, help="target tokens of every training")
-    parser.add_argument("--per-grade", type=int, default=60, help="test instructions with 1, 2, 4 and 6 clauses each")
+    parser.add_argument("--tokens", type=int, default=200_000, help="target tokens of every training")
+    parser.add_argument("--per-grade", type=int, default=50, help="test instructions with 1, 2, 4 and 6 clauses each")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of every arm")
     parser.add_argument("--only", nargs="+", choices=ARMS, default=list(ARMS), help="these arms only")
 

@@ -36,7 +36,9 @@ from potstill.recipe.reading import build_recipe, dump_recipe
 from potstill.records import Comparison, Score, problem_from, to_dict
 from potstill.run import Run
 
-ARMS = ("tree", "published", "random", "beam", "best_of_n", "tree, nothing shared", "beam, nothing shared")
+ARMS = ("tree", "published", "random", "beam", "best_of_n")
+ABLATIONS = ("tree, nothing shared", "beam, nothing shared")
+"""Measured with the fewest calls only: what it is worth that trees know of earlier ones."""
 METRICS = ("true_score", "judged_score", "broken_fraction", "calls", "judged")
 SHOWN = ("beam", "tree", "published", "random", "best_of_n")
 """Arms whose trees the report draws, the default one first."""
@@ -124,6 +126,7 @@ def cells(run: Run, options: argparse.Namespace) -> Iterator[Cell]:
     for noise in (LOW_NOISE, HIGH_NOISE):
         for calls in options.calls:
             path = run.path(f"cells/{split_of(noise)}.{calls}.json")
+            options.only = [*ARMS, *(ABLATIONS if calls == min(options.calls) else ())]
             if not path.exists():
                 write_atomic(path, json.dumps(asdict(search_study.measure_cell(options, noise, calls))))
             yield Cell(**json.loads(path.read_text(encoding="utf-8")))
@@ -132,7 +135,7 @@ def cells(run: Run, options: argparse.Namespace) -> Iterator[Cell]:
 def study(run: Run, options: argparse.Namespace) -> None:
     """Measure the searches, then the students; write everything."""
     scores, comparisons = list[Score](), list[Comparison]()
-    lines: dict[str, list[str]] = {arm: [] for arm in ARMS}
+    lines: dict[str, list[str]] = {arm: [] for arm in (*ARMS, *ABLATIONS)}
     for cell in cells(run, options):
         scores += scores_of(cell)
         comparisons += comparisons_of(cell)
@@ -201,13 +204,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--run", type=Path, required=True, help="the run directory")
     parser.add_argument("--seed", type=int, default=0, help="draws instructions, worlds and trainings anew")
     parser.add_argument("--instructions", type=int, default=200, help="seed instructions")
-    parser.add_argument("--seeds", type=int, default=8, help="worlds of every search")
+    parser.add_argument("--seeds", type=int, default=5, help="worlds of every search")
     parser.add_argument("--students", type=int, default=3, help="trainings of every arm; 0: none")
     parser.add_argument("--calls", type=int, nargs="+", default=[25, 60], help="evolver calls per instruction")
-    parser.add_argument("--tokens", type=int, default=400_000, help="target tokens of every training")
+    parser.add_argument("--tokens", type=int, default=200_000, help="target tokens of every training")
     parser.add_argument("--parallel", type=int, default=2, help="worlds at the same time")
     options = parser.parse_args(arguments)
-    options.draw, options.only = 10 + options.seed, list(ARMS)
+    options.draw = 10 + options.seed
     own = argparse.ArgumentParser()
     instruction_students.add_options(own)
     options.student_options = own.parse_args([])

@@ -15,11 +15,12 @@ from potstill.errors import ConfigError
 from potstill.evaluation.page.gathering import gather
 from potstill.evaluation.page.trees import search_trees
 from potstill.files import read_records
+from potstill.generators.selection import is_learnt_from, strategies_of
 from potstill.generators.treefiles import read_trees
-from potstill.instructions import evolving_teachers
+from potstill.instructions import evolving_teachers, merged
 from potstill.purchases import plan_evolved
 from potstill.recipe.reading import load_recipe, parse_recipe
-from potstill.records import Drop, Problem, Rationale, Verdict
+from potstill.records import Drop, Example, Problem, Rationale, Verdict
 from potstill.teachers.ledger import summarise
 
 DEMO = str(Path(__file__).resolve().parents[1] / "recipes" / "evolve_demo.yaml")
@@ -187,3 +188,35 @@ def test_a_wrong_table_is_one_message(table, message):
     """Before anything is read."""
     with pytest.raises(ConfigError, match=message):
         parse_recipe(f"method: idea_mcts\nproblems: {{source: x.jsonl}}\nevolve: {table}")
+
+
+def test_what_compared_strategies_keep_can_be_learnt_from_by_students_of_their_own(evolved, tmp_path):
+    """Each arm has the instructions of one strategy, or the seeds alone, and none more than the recipe allows."""
+    folder, ledger = tmp_path / "run", evolved / "ledger.sqlite"
+    arms = "arms={seeds: {mix: {evolved: seeds}}, random: {mix: {evolved: random}}, beam: {mix: {evolved: beam}}}"
+    options = ["evolve.compare=[random]", "evolve.keep_compared=true", "evolve.most=5", arms]
+    assert run(folder, ledger, "--until", "mix", *(word for one in options for word in ("--set", one))) == 0
+    problems = {p.id: p for p in read_records(folder / "problems.jsonl", Problem)}
+    found = {}
+    for arm in ("seeds", "random", "beam"):
+        groups = {example.group for example in read_records(folder / f"examples/{arm}.jsonl", Example)}
+        found[arm] = {strategies_of(problems[group]) for group in groups}
+        assert len(groups) <= 5
+    assert found["seeds"] == {()}
+    assert all("random" in names for names in found["random"])
+    assert all("beam" in names for names in found["beam"])
+
+
+def test_an_instruction_that_two_strategies_found_is_one_problem_of_both():
+    """It is asked once and learnt from in both arms; the seeds' arm does not learn from it."""
+    ours, theirs = (
+        Problem(id="a", question="x", meta={"evolution": {"strategy": name, "value": value}})
+        for name, value in (("beam", 9.0), ("random", 8.0))
+    )
+    (both,) = merged([ours], [theirs])
+    assert strategies_of(both) == ("beam", "random")
+    assert both.meta["evolution"]["value"] == 9.0
+    assert [is_learnt_from(both, name) for name in (None, "beam", "random", "tree", "seeds")] == [
+        True, True, True, False, False
+    ]  # fmt: skip
+    assert is_learnt_from(Problem(id="s", question="x"), "seeds")

@@ -19,6 +19,7 @@ from typing import Any
 
 from potstill.errors import DataError, PotstillError
 from potstill.generators.augmentation import way_of_making
+from potstill.generators.selection import is_learnt_from
 from potstill.messages import is_quiet, say, set_quiet
 from potstill.rationales.ways import place_of
 from potstill.recipe.reading import load_recipe
@@ -156,6 +157,10 @@ def examples_of(
     rationales = [r for r in rationales if last is None or r.meta.get("round", 0) <= last]
     if (ways := own.mix.augmented) is not None:
         problems = [p for p in problems if way_of_making(p) in (None, *ways)]
+        known = {p.id for p in problems}
+        rationales = [r for r in rationales if r.problem_id in known]
+    if own.mix.evolved is not None:
+        problems = [p for p in problems if is_learnt_from(p, own.mix.evolved)]
         known = {p.id for p in problems}
         rationales = [r for r in rationales if r.problem_id in known]
     kept, _ = keep(rationales, own.filter, contaminated=tainted)

@@ -25,7 +25,7 @@ from potstill.generators.evolving import Action, load_actions
 from potstill.generators.judging import load_rubrics
 from potstill.generators.nearness import WORDS, spreads
 from potstill.generators.planning import Plan, plan_evolution
-from potstill.generators.selection import choose
+from potstill.generators.selection import choose, strategies_of
 from potstill.generators.sharing import counted_before, marks_of
 from potstill.generators.trained_judge import TrainedJudge, scorer_mark
 from potstill.generators.treefiles import read_trees, write_trees
@@ -114,6 +114,8 @@ def plan_evolve(recipe: Recipe, seeds: Sequence[Problem]) -> Plan:
     for name in config.compare:
         rival = plan_evolution(fitting, teachers, table_of(_with_strategy(recipe, name)), seed=recipe.seed)
         plan.rows.extend({**row, "stage": f"{row['stage']} ({name})"} for row in rival.rows)
+        if config.keep_compared:
+            plan.kept.extend(rival.kept)
     return plan
 
 
@@ -167,7 +169,7 @@ def evolve_files(
 
 def is_evolved(problem: Problem) -> bool:
     """Whether a problem came out of an evolution."""
-    return "evolution" in problem.meta
+    return bool(strategies_of(problem))
 
 
 def evolve_run(
@@ -186,8 +188,10 @@ def evolve_run(
     for name in config.compare:
         say("evolve", f"for comparison: {name}")
         rival = Places(files.path(f"trees/{name}.jsonl"), files.path(f"trees/{name}.json"))
-        counts = evolve_files(_with_strategy(recipe, name), seeds, rival, run=label).counts
-        found.counts[f"compared_{name}"] = counts
+        other = evolve_files(_with_strategy(recipe, name), seeds, rival, run=label, evaluated=evaluated)
+        found.counts[f"compared_{name}"] = other.counts
+        if config.keep_compared:
+            found = replace(found, problems=merged(found.problems, other.problems), drops=[*found.drops, *other.drops])
     files.write("evolved.jsonl", found.problems)
     files.write("dropped.jsonl", found.drops)
     if not config.keep_seeds:
@@ -196,6 +200,20 @@ def evolve_run(
     rows = [*problems, *found.problems]
     files.write("problems.jsonl", rows)
     return {problem.id: problem for problem in rows}, found.counts
+
+
+def merged(ours: Sequence[Problem], theirs: Sequence[Problem]) -> list[Problem]:
+    """Return the instructions of both, one that both have once, under the names of both strategies."""
+    found = {problem.id: problem for problem in ours}
+    for problem in theirs:
+        if (same := found.get(problem.id)) is not None:
+            evolution = same.meta["evolution"]
+            names = [*strategies_of(same), *strategies_of(problem)]
+            meta = {**same.meta, "evolution": {**evolution, "strategies": list(dict.fromkeys(names))}}
+            found[problem.id] = replace(same, meta=meta)
+        else:
+            found[problem.id] = problem
+    return list(found.values())
 
 
 def written_files(config: EvolveConfig) -> list[str]:

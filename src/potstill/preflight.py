@@ -118,7 +118,7 @@ def require_sound_arms(arms: Iterable[Arm], *, is_plan: bool = False) -> None:
             continue
         seen.append(own)
         require_placeholders(arm.recipe.mix)
-        require_student(arm.recipe.student, is_chat=arm.recipe.mix.format == "chat")
+        require_student(arm.recipe.student, is_chat=arm.recipe.mix.format == "chat", is_plan=is_plan)
         if arm.is_trained:
             from potstill.students.arguments import trainer_arguments
 
@@ -140,7 +140,7 @@ def _require_taught_skills(arm: Arm) -> None:
         raise ConfigError(message)
 
 
-def require_student(student: StudentConfig, *, is_chat: bool = False) -> None:
+def require_student(student: StudentConfig, *, is_chat: bool = False, is_plan: bool = False) -> None:
     """Raise `StudentError` if a folder cannot be a student: no configuration, weights, tokenizer or chat template, or
     a kind of model that writes no text; also of one from scratch.
 
@@ -148,7 +148,7 @@ def require_student(student: StudentConfig, *, is_chat: bool = False) -> None:
     """
     from potstill.students.loading import model_class, read_config, resolve_source, scratch_config
 
-    if student.quantization is not None:
+    if student.quantization is not None and not is_plan:
         require_extra("bitsandbytes", "qlora")
     if student.model == "scratch":
         scratch_config(student)

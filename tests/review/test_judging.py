@@ -12,7 +12,7 @@ from potstill.recipe.teachers import TeacherConfig
 from potstill.review import decisions
 from potstill.review.comparing import Comparison, judgement, outcome, pairs_of
 from potstill.review.indexing import Indexer
-from potstill.review.judging import Machine, judge_config, judge_pairs, read_choice
+from potstill.review.judging import Machine, Shown, judge_config, judge_messages, judge_pairs, read_choice
 from potstill.teachers.fakes import FakeTeacher
 
 BOTH = Comparison(a="scotd", b="untrained", n=10)
@@ -130,3 +130,11 @@ def test_the_command_says_what_a_judge_would_be_asked_and_what_is_missing(compar
     assert "m would be asked 16 times" in capsys.readouterr().err
     assert main(["review", folder, *given]) == 1
     assert "name the two sources whose pairs it judges" in capsys.readouterr().err
+
+
+def test_of_a_run_that_evolves_it_is_asked_which_reply_fulfils_the_request():
+    """Rationales are compared by their reasoning, replies to instructions by what was asked for."""
+    replies = judge_messages(Shown("Write a haiku.", "One.", "Two.", "idea_mcts"))[1]["content"]
+    assert replies.startswith("Which text fulfils the request better?")
+    assert "Text 1: <<<One.>>>" in replies
+    assert judge_messages(Shown("1 + 1?", "One.", "Two."))[1]["content"].startswith("Which text reasons better")

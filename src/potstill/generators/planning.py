@@ -119,7 +119,8 @@ def plan_evolution(
         asked = _Asked()
         asked.add(derive_messages([problem.question for problem in seeds], config.derive, seed))
         rows.insert(0, _row("derive", teachers[0], asked, config.max_tokens, len(seeds), 1.0))
-    return Plan(rows, choose(grown, stand_in.config, seed=seed).problems, scale)
+    kept = choose(grown, stand_in.config, seed=seed).problems
+    return Plan(rows, kept if config.most is None else kept[: max(1, round(config.most / scale))], scale)
 
 
 def _row(stage: str, teacher: TeacherConfig, asked: _Asked, cap: int, n_seeds: int, scale: float) -> dict[str, Any]:

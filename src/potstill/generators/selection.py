@@ -8,6 +8,7 @@ or not; `meta.evolution` says which tree, node, action and scores it has. What w
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,7 @@ from potstill.generators.nearness import Archive
 from potstill.generators.trees import Node, Tree
 from potstill.rationales.contamination import contaminated
 from potstill.recipe.generators import EvolveConfig
-from potstill.records import Drop, Problem, problem_from
+from potstill.records import Drop, Problem, child_seed, problem_from
 
 Grown = tuple[Problem, Tree]
 """A seed and its tree."""
@@ -51,7 +52,23 @@ def choose(trees: Sequence[Grown], config: EvolveConfig, *, evaluated: Sequence[
             kept.append(found)
     tainted = contaminated(kept, evaluated) if evaluated else {}
     drops += [Drop(stage="evolve", id=id_, reason="contaminated", detail=why) for id_, why in tainted.items()]
-    return Choice([problem for problem in kept if problem.id not in tainted], drops)
+    kept = [problem for problem in kept if problem.id not in tainted]
+    if config.most is not None and len(kept) > config.most:
+        drawn = random.Random(child_seed(seed, "most")).sample(range(len(kept)), config.most)
+        kept = [kept[at] for at in sorted(drawn)]
+    return Choice(kept, drops)
+
+
+def strategies_of(problem: Problem) -> tuple[str, ...]:
+    """Return the strategies that have found an instruction; none for one that was given."""
+    found = problem.meta.get("evolution") or {}
+    return tuple(found.get("strategies") or ([found["strategy"]] if "strategy" in found else []))
+
+
+def is_learnt_from(problem: Problem, evolved: str | None) -> bool:
+    """Whether an arm that learns from one strategy (`seeds`: from what was given) learns from this problem."""
+    names = strategies_of(problem)
+    return evolved is None or (not names if evolved == "seeds" else evolved in names)
 
 
 def _repeats(text: str, seen: Archive, config: EvolveConfig) -> str:

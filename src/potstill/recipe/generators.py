@@ -47,6 +47,11 @@ class EvolveConfig(Table):
     compare: tuple[Strategy, ...] = ()
     """In a run: further strategies on the same seeds and calls, to see what the choice is worth. Their trees are in
     `trees/NAME.jsonl` and their growth in the report; nothing of theirs is kept."""
+    keep_compared: bool = False
+    """Keep the instructions of the compared strategies as well, and ask for their responses: for students that learn
+    from one strategy each (`mix.evolved`)."""
+    most: int | None = Field(default=None, ge=1)
+    """At most so many instructions of each strategy, drawn at random from what it would keep; `None`: all."""
     splits: tuple[str, ...] = ("train",)
     """Whose problems are the seeds."""
     depth: int = Field(default=4, ge=1)
@@ -148,6 +153,6 @@ class EvolveConfig(Table):
     @property
     def growth_mark(self) -> dict[str, Any]:
         """What of this table decides the trees; what is kept of them can change without growing them anew."""
-        choosing = {"compare", "keep", "per_seed", "per_cell", "total", "ladders", "keep_seeds", "near", "near_cosine",
+        choosing = {"compare", "keep_compared", "most", "keep", "per_seed", "per_cell", "total", "ladders", "keep_seeds", "near", "near_cosine",
                     "against"}  # fmt: skip
         return self.model_dump(mode="json", exclude={"at_once", "max_failed_frac", "splits", *choosing})

@@ -37,6 +37,9 @@ class MixConfig(Table):
     """Use what was sampled up to this one of the recipe's `rounds`; 0: the first sampling alone; `None`: everything."""
     augmented: tuple[Way, ...] | None = None
     """Of the problems that `augment` made, learn from those made so; empty: from none; `None`: from all."""
+    evolved: str | None = None
+    """Of a run that evolves by several strategies (`evolve.keep_compared`), learn from the instructions of this one;
+    seeds: from none of them; `None`: from all."""
     roles: tuple[Role, ...] | None = None
     """Learn from the problems of these roles; `None`: of all."""
     counterfactuals: Literal["rationale", "answer", "shuffled"] = "rationale"

@@ -27,6 +27,8 @@ from potstill.records import KINDS, child_seed, content_id
 from potstill.review.agreement import nominal_alpha
 
 QUESTION = "Which text reasons better about the problem?"
+QUESTIONS = {"idea_mcts": "Which text fulfils the request better?"}
+"""Method -> what is asked about its texts, where they are no rationales."""
 CHOICES = ("first", "second", "same")
 WORTH = {"a": 1.0, "b": 0.0, "same": 0.5}
 

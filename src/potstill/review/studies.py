@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from potstill.evaluation.page.gathering import read_recipe
 from potstill.evaluation.page.markup import Html, cut, element, join
 from potstill.evaluation.tables import p_value
 from potstill.review import queries
 from potstill.review.colouring import coloured
-from potstill.review.comparing import QUESTION, Comparison, Pair
+from potstill.review.comparing import QUESTION, QUESTIONS, Comparison, Pair
 from potstill.review.detail import SHOWN_CHARACTERS
 from potstill.review.frame import hidden
 from potstill.review.listing import question_of
@@ -89,7 +90,8 @@ def pair_page(
     ]
     address = f"/compare/{comparison.key}"
     form = element("form", hidden(problem=pair.problem), *buttons, method="post", action=address, class_="choices")
-    said = f"Pair {done + 1:,} of {total:,}. {QUESTION}"
+    asked = QUESTIONS.get(str(read_recipe(folder).get("method")), QUESTION)
+    said = f"Pair {done + 1:,} of {total:,}. {asked}"
     result = element("a", "the result so far", href=f"{address}/result")
     return join(
         element("h1", "Compare"),
