@@ -22,6 +22,7 @@ from potstill.evaluation.markdown import markdown_of, markdown_of_runs
 from potstill.evaluation.page import excerpts, listings, naming, sections, trees, two_skills
 from potstill.evaluation.page.believed import believed
 from potstill.evaluation.page.beside import sections_of as sections_of_runs
+from potstill.evaluation.page.contrasts import counterfactuals
 from potstill.evaluation.page.failures import failures_section
 from potstill.evaluation.page.gathering import Facts, gather, read_recipe
 from potstill.evaluation.page.markup import Child, Html, element, join, text
@@ -155,6 +156,7 @@ def _sections(facts: Facts, summary: Mapping[str, Any]) -> list[Html | None]:
     return [
         _hero(facts),
         trees.search_trees(facts),
+        counterfactuals(facts),
         sections.funnel(facts),
         excerpts.teacher_examples(facts),
         *two_skills.sections_of(facts, contrasted),
