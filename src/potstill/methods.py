@@ -30,7 +30,11 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     },
     # Feng et al. 2024 (EMNLP): counterfactuals, and rationales of two views. Of the paper the idea is known, not the
     # settings: everything here is our reference design (docs/counterfactual.md).
-    "counterfactual": {"counterfactual": {}},
+    "counterfactual": {
+        "counterfactual": {},
+        "sample": {"n": 2, "views": ["positive", "negative"]},
+        "mix": {"prefixes": {"positive": " For it:", "negative": " Against the others:"}},
+    },
     # Li et al. 2024 (Findings of EMNLP): seeds evolve, one response each. The default search is a beam, which measured
     # better than the published tree (docs/idea_mcts.md); how responses are asked for, checked and worded is ours.
     "idea_mcts": {

@@ -26,6 +26,7 @@ from potstill.evaluation.page.contrasts import counterfactuals
 from potstill.evaluation.page.failures import failures_section
 from potstill.evaluation.page.gathering import Facts, gather, read_recipe
 from potstill.evaluation.page.markup import Child, Html, element, join, text
+from potstill.evaluation.page.probed import probed
 from potstill.evaluation.page.redaction import public
 from potstill.evaluation.runs import Beside, read_runs
 from potstill.evaluation.summary import summary_of
@@ -157,6 +158,7 @@ def _sections(facts: Facts, summary: Mapping[str, Any]) -> list[Html | None]:
         _hero(facts),
         trees.search_trees(facts),
         counterfactuals(facts),
+        probed(facts),
         sections.funnel(facts),
         excerpts.teacher_examples(facts),
         *two_skills.sections_of(facts, contrasted),

@@ -251,10 +251,14 @@ def _known_problems(
 
 
 def _share(known: Mapping[str, Problem], frac: float, seed: int) -> dict[str, Problem]:
-    """Return a fraction of the problems, at least one, by an order drawn by seed: nested in the fraction."""
+    """Return a fraction of the problems, at least one, by an order drawn by seed: nested in the fraction.
+
+    A pair comes with all its members.
+    """
     if frac >= 1:
         return dict(known)
-    order = sorted(known, key=lambda id: (child_seed("share", seed, id), id))
+    places = {id: child_seed("share", seed, pair_of(problem)) for id, problem in known.items()}
+    order = sorted(known, key=lambda id: (places[id], pair_of(known[id]), id))
     taken = set(order[: max(1, math.ceil(frac * len(order) - 1e-9))])
     return {id: problem for id, problem in known.items() if id in taken}
 
