@@ -71,3 +71,19 @@ def test_a_difference_keeps_what_stayed_and_marks_the_rest():
     """Words are the unit; what was taken away is struck out."""
     assert difference("Explain comets now.", "Explain stars now.") == "Explain <del>comets</del><ins>stars</ins> now."
     assert difference("a < b", "a < b & c") == "a &lt; b<ins> &amp; c</ins>"
+
+
+def test_a_compared_strategy_shows_its_search_of_a_seed_that_is_shown_too(run):
+    """Beside the run's own trees, under its name, with visits where it has any."""
+    (run / "recipe.yaml").write_text("evolve: {strategy: beam, compare: [best_of_n, tree]}\n", encoding="utf-8")
+    rows = [grown(f"s{number}") for number in range(3)]
+    for row in rows:
+        row["nodes"][1]["visits"] = 7
+    (run / "trees").mkdir()
+    (run / "trees" / "tree.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    page = search_trees(gather(run))
+    assert page.count('class="search"') == 4
+    own, beside = page.split("Tree, the same seed")
+    assert "quality 6.00, 7 visits" in beside
+    assert "visits" not in own
+    assert "Best of n" not in page

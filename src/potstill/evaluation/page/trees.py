@@ -37,12 +37,33 @@ def search_trees(facts: Facts) -> Html | None:
     evolve = facts.recipe.get("evolve") or {}
     rivals = {str(name): list(rows_of(facts.folder / f"trees/{name}.jsonl")) for name in evolve.get("compare") or ()}
     figure = growth_figure({str(evolve.get("strategy", "search")): rows, **rivals})
-    shown = sorted(rows, key=lambda row: child_seed("shown tree", row.get("seed_id")))[:SHOWN_TREES]
+    shown = drawn(rows)[:SHOWN_TREES]
     kept = {(str(m["root_id"]), int(m["node"])) for m in _kept(facts.folder)}
     trees = [tree_details(row, kept, is_open=number == 0) for number, row in enumerate(shown)]
     panels = element("div", figure, actions_table(rows), class_="panels")
     heading = element("h3", f"{len(shown)} of {len(rows)} searches, node by node", class_="part")
-    return section("trees", "Instructions that evolved", *said, panels, heading, *trees)
+    beside = [part for name, others in rivals.items() if others for part in beside_it(name, others)]
+    return section("trees", "Instructions that evolved", *said, panels, heading, *trees, *beside)
+
+
+def drawn(rows: Iterable[Row]) -> list[Row]:
+    """Return trees in an order that the seeds' ids decide: the same seeds come first for every strategy."""
+    return sorted(rows, key=lambda row: child_seed("shown tree", row.get("seed_id")))
+
+
+def beside_it(name: str, rows: Sequence[Row]) -> list[Html]:
+    """Return one search of a compared strategy, that of the first seed shown."""
+    heading = element("h3", f"{naming_of(name)}, the same seed", class_="part")
+    return [heading, tree_details(drawn(rows)[0], set(), is_open=False)]
+
+
+def naming_of(strategy: str) -> str:
+    """Return a strategy's name in words.
+
+    >>> naming_of("best_of_n")
+    'Best of n'
+    """
+    return strategy.replace("_", " ").capitalize()
 
 
 def growth_figure(arms: Mapping[str, Sequence[Row]]) -> Html | None:
