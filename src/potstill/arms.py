@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from potstill.engines import running
 from potstill.errors import DataError, PotstillError
 from potstill.generators.augmentation import way_of_making
 from potstill.generators.selection import is_learnt_from
@@ -124,7 +125,9 @@ def run_arms(run: Run, recipe: Recipe, arms: list[Arm], until: str) -> None:
         for arm in waiting:
             for step in open_steps[arm.job]:
                 _begin(run, arm, step)
-                _finish(run, arm, step, STEPS[step](str(run.folder), arm.name, arm.seed, arm.job))
+                engine = running() if step == "students" else None
+                do = STEPS[step] if engine is None else engine.train
+                _finish(run, arm, step, do(str(run.folder), arm.name, arm.seed, arm.job))
     else:
         _run_parallel(run, recipe, waiting, open_steps)
 

@@ -8,8 +8,9 @@ written stays in this process under either engine: the ledger, the budget, the r
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -48,6 +49,10 @@ class Engine(Protocol):
         """Yield each rationale with its verdict and problem, in any order."""
         ...
 
+    def train(self, folder: str, name: str, seed: int, job: str) -> dict[str, Any]:
+        """Train one arm of the run in `folder`; return its counts."""
+        ...
+
     def execute(self, programs: Iterable[Any], config: SandboxConfig) -> Iterator[Execution]:
         """Yield one result per program, in order."""
         ...
@@ -78,6 +83,15 @@ def opened_as(name: str, config: RayConfig) -> Iterator[Engine | None]:
 
     with Cluster(config) as engine, using(engine):
         yield engine
+
+
+def stored(recipe: Recipe, folder: str | Path) -> AbstractContextManager[None]:
+    """Keep a run directory on the engine's shared storage, where it has one, while the block runs."""
+    if recipe.engine == "local" or recipe.ray.storage is None:
+        return nullcontext()
+    from potstill.scale.storage import kept
+
+    return kept(recipe.ray.storage, folder, every_s=recipe.ray.storage_s)
 
 
 @contextmanager

@@ -77,7 +77,7 @@ def run_recipe(
     if run_dir is None:
         message = "run: a recipe given as an object needs run_dir, the folder to write"
         raise ConfigError(message)
-    with Run(run_dir) as run, engines.opened(recipe):
+    with engines.stored(recipe, run_dir), Run(run_dir) as run, engines.opened(recipe):
         return Pipeline(run, recipe, force=force).run(until)
 
 

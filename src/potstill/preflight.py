@@ -70,6 +70,12 @@ def require_engine(recipe: Recipe) -> None:
     if engine is not None:
         if any(teacher.replay is None for teacher in recipe.teachers):
             require_local_disk(recipe.ledger)
+        if recipe.ray.processes > 1 and recipe.parallel > 1:
+            message = (
+                f"parallel: {recipe.parallel} trains several students here at the same time, ray.processes: "
+                f"{recipe.ray.processes} one on the cluster; set one of them to 1"
+            )
+            raise ConfigError(message)
         engine.require()
 
 

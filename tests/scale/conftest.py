@@ -39,7 +39,7 @@ def nodes():
     ray = pytest.importorskip("ray", reason="needs Ray: pip install 'potstill[ray]'")
     from potstill.scale.connecting import connect
 
-    os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
+    os.environ |= {"RAY_prestart_worker_first_driver": "0", "RAY_raylet_start_wait_time_s": "120"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = Nodes()

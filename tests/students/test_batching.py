@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 import numpy as np
 import pytest
 
+from potstill.errors import ConfigError
 from potstill.students.batching import Schedule
 from potstill.students.encoding import Encoded
 
@@ -215,3 +216,33 @@ def test_a_step_of_pairs_needs_no_history():
         plan.set_epoch(3)
     second[0]
     assert [row.example.id for row in first[2]] == [row.example.id for row in second[2]]
+
+
+def test_processes_share_a_step_without_changing_what_it_learns_from():
+    """Every row of every step is in one share, prompts are not divided, and the shares read about as many tokens."""
+    rows = rows_of([9, 2, 30, 4, 5, 1, 12, 3] * 4, lengths=[40, 5, 12, 60, 8, 33, 20, 15] * 4)
+    whole, shared = schedule(rows, problems_per_step=8), schedule(rows, problems_per_step=8, shares=2)
+    assert (shared.n_steps, len(shared)) == (len(whole), 2 * len(whole))
+    loads = []
+    for step in range(len(whole)):
+        first, second = shared[2 * step], shared[2 * step + 1]
+        key = Counter((row.example.id, row.weight) for row in [*first, *second])
+        assert key == Counter((row.example.id, row.weight) for row in whole[step])
+        assert {row.example.group for row in first}.isdisjoint(row.example.group for row in second)
+        loads.append(sorted(tokens(part) for part in (first, second)))
+    assert sum(low for low, _ in loads) > 0.85 * sum(high for _, high in loads)
+
+
+def tokens(rows):
+    return sum({row.example.group: len(row.example.prompt) for row in rows}.values()) + sum(
+        len(row.example.target) for row in rows
+    )
+
+
+def test_a_step_of_fewer_prompts_than_processes_divides_them():
+    """And one of fewer rows is refused, with what to change."""
+    plan = schedule(rows_of([4]), problems_per_step=1, rationales_per_problem=4, shares=3)
+    assert sorted(len(plan[i]) for i in range(3)) == [1, 1, 2]
+    few = schedule(rows_of([2]), problems_per_step=1, shares=3)
+    with pytest.raises(ConfigError, match="raise problems_per_step"):
+        few[0]

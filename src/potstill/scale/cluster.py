@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -43,14 +44,18 @@ class Cluster:
     def crew(self) -> Crew:
         """The workers, started."""
         if self._crew is None:
-            from potstill.scale.connecting import connect
             from potstill.scale.crew import Crew
 
-            self._is_ours = connect(self.config)
+            self._connect()
             crew = Crew(self.config)
             crew.start()
             self._crew = crew
         return self._crew
+
+    def _connect(self) -> None:
+        from potstill.scale.connecting import connect
+
+        self._is_ours |= connect(self.config)
 
     def require(self) -> None:
         """Connect and start the workers; raises what is wrong with them."""
@@ -91,6 +96,20 @@ class Cluster:
         from potstill.scale.verifying import execute_on
 
         return execute_on(self.crew, programs, config)
+
+    def train(self, folder: str, name: str, seed: int, job: str) -> dict[str, Any]:
+        """Train one arm, here or with several processes, and return its counts."""
+        from potstill.arms import train_arm
+
+        if self.config.processes == 1:
+            return train_arm(folder, name, seed, job)
+        from potstill.scale.training import train_on
+
+        self._connect()
+        if self._crew is not None:  # its room is needed; it starts again when there is something to send
+            self._crew.stop()
+            self._crew = None
+        return train_on(self.config, str(Path(folder).resolve()), name, seed, job)
 
 
 def travels(config: TeacherConfig) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from potstill.errors import ConfigError, require_extra, shorten
+from potstill.errors import ConfigError, boundary, require_extra, shorten
 
 if TYPE_CHECKING:
     from potstill.recipe.scale import RayConfig
@@ -25,6 +26,9 @@ def connect(config: RayConfig) -> bool:
         ConfigError: There is no cluster at the address, or not one that this process can join.
     """
     require_extra("ray", "ray")
+    os.environ.setdefault(
+        "RAY_raylet_start_wait_time_s", f"{config.start_s:g}"
+    )  # Ray's own 30 s are short on a busy node
     import ray
 
     if ray.is_initialized():
@@ -40,10 +44,11 @@ def connect(config: RayConfig) -> bool:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Ray's own future, about which a user can do nothing
         try:
-            ray.init(**options)
-        except (RuntimeError, ConnectionError, ValueError, OSError) as cause:
-            message = explain(config.address, cause)
-            raise ConfigError(message) from cause
+            with boundary(ConfigError, "ray"):  # Ray raises anything, bare exceptions too
+                ray.init(**options)
+        except ConfigError as error:
+            message = explain(config.address, error.__cause__ or error)
+            raise ConfigError(message) from error
     return True
 
 
@@ -68,7 +73,7 @@ def require_address(address: str) -> None:
         raise ConfigError(message) from cause
 
 
-def explain(address: str | None, cause: Exception) -> str:
+def explain(address: str | None, cause: BaseException) -> str:
     """Return what an error of Ray's connecting means for the user."""
     said = shorten(cause, 300)
     where = f"ray.address: {address}" if address else "ray: a cluster of this machine"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
@@ -30,8 +31,10 @@ if TYPE_CHECKING:
     from potstill.sandbox.running import Sandbox
     from potstill.teachers.buying import Wire
 
-COMPANY_S = 0.003
-"""How long a finished request waits for others that travel with it."""
+COMPANY_S = (0.002, 0.05)
+"""Shortest and longest time that a finished request waits for others that travel with it."""
+COMPANY = 0.1
+"""The same as a fraction of what a request takes: a message to the driver costs it as much as a request does."""
 NEEDED = ("aiohttp", "pydantic_monty", "sympy", "mpmath", "dateutil", "math_verify", "torch", "transformers")
 """Modules that decide what a stage finds: a worker must have those that the driver has."""
 TIER_2 = "yield_ = 1\nans = frozenset([yield_])"
@@ -84,16 +87,20 @@ class Door:
     stack: AsyncExitStack
     done: list[Outcome] = field(default_factory=list)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    usual_s: float = 0.0
+    """What a request takes, as a running mean."""
 
     async def serve(self, order: Order) -> None:
         """Send one order and keep its outcome for the driver."""
         outcome: Reply | Failure | PotstillError
+        began = time.monotonic()
         try:
             outcome = await self.wire.send(order.request, order.head, order.indices)
         except PotstillError as error:
             outcome = error
         except Exception as error:  # noqa: BLE001 - travels to the driver, which records it as this attempt's failure
             outcome = Failure("broken", "worker_error", f"{type(error).__name__}: {shorten(error)}")
+        self.usual_s += 0.1 * (time.monotonic() - began - self.usual_s)
         self.done.append((order.number, outcome))
         self.wake.set()
 
@@ -103,7 +110,7 @@ class Door:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.wake.wait(), wait_s)
         if self.done:
-            await asyncio.sleep(COMPANY_S)
+            await asyncio.sleep(min(COMPANY_S[1], max(COMPANY_S[0], COMPANY * self.usual_s)))
         self.wake.clear()
         taken, self.done = self.done, []
         return taken

@@ -10,6 +10,9 @@ With `pairs_together` a problem and its counterfactuals are in the same step.
 
 A curriculum (`curriculum`) orders the problems of each epoch, or lets them join one after another.
 
+Several processes share each step: an item is then one process's share of a step, and what a step learns from does not
+depend on how many there are.
+
 A step's rows depend on nothing but the seed, the epoch and the step's number, so training resumes in mid-epoch without
 replaying anything. Prompts of similar length meet, so that padding stays small. No tensors here: `sharing` collates.
 """
@@ -23,6 +26,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from potstill.errors import ConfigError
 from potstill.records import child_seed
 from potstill.students.curriculum import Curriculum
 from potstill.students.encoding import Encoded
@@ -46,8 +50,9 @@ class Schedule:
 
     def __init__(
         self, rows: Sequence[Encoded], *, loader: str, problems_per_step: int, rationales_per_problem: int, seed: int,
-        curriculum: Curriculum | None = None, pairs_together: bool = False,
+        curriculum: Curriculum | None = None, pairs_together: bool = False, shares: int = 1,
     ) -> None:  # fmt: skip
+        self._shares = shares
         self._loader = loader
         self._problems_per_step = problems_per_step
         self._rationales_per_problem = rationales_per_problem
@@ -82,10 +87,19 @@ class Schedule:
             return
         self._steps = _arranged([parts[i] for i in order], self._problems_per_step, rng)
 
-    def __len__(self) -> int:
+    @property
+    def n_steps(self) -> int:
+        """The steps of the epoch, each counted once."""
         return len(self._steps)
 
-    def __getitem__(self, step: int) -> list[Row]:
+    def __len__(self) -> int:
+        return len(self._steps) * self._shares
+
+    def __getitem__(self, item: int) -> list[Row]:
+        step, share = divmod(item, self._shares)
+        return self._rows(step) if self._shares == 1 else divided(self._rows(step), self._shares)[share]
+
+    def _rows(self, step: int) -> list[Row]:
         parts = self._joined(step) or self._steps[step]
         if self._loader == "all":
             return [Row(example, example.weight) for part in parts for example in part]
@@ -173,6 +187,43 @@ def _packed(units: Sequence[list[list[Encoded]]], per_step: int) -> list[list[li
 
 def _prompt_length(unit: list[list[Encoded]]) -> int:
     return len(unit[0][0].prompt)
+
+
+def divided(rows: Sequence[Row], shares: int) -> list[list[Row]]:
+    """Divide a step's rows over processes, so that each reads about as many tokens, and a prompt has one reader.
+
+    The members of a pair stay together. Rows of one prompt do unless there are fewer prompts than processes.
+
+    Raises:
+        ConfigError: There are too few rows.
+    """
+    units: dict[str | int, list[Row]] = {}
+    for row in rows:
+        units.setdefault(row.example.pair or id(row.example.prompt), []).append(row)
+    parts = list(units.values())
+    while len(parts) < shares:
+        most = max(parts, key=lambda part: 0 if part[0].example.pair else len(part), default=[])
+        if len(most) < 2 or most[0].example.pair:
+            message = (
+                f"train: a step of {len(rows)} rows cannot be shared by {shares} processes; raise problems_per_step, "
+                "or train with fewer"
+            )
+            raise ConfigError(message)
+        parts.remove(most)
+        parts += [most[: len(most) // 2], most[len(most) // 2 :]]
+    found: list[list[Row]] = [[] for _ in range(shares)]
+    load = [0] * shares
+    for part in sorted(parts, key=_tokens, reverse=True):
+        lightest = load.index(min(load))
+        found[lightest] += part
+        load[lightest] += _tokens(part)
+    return found
+
+
+def _tokens(rows: Sequence[Row]) -> int:
+    """Return the tokens that rows take: each prompt is read once."""
+    prompts = {id(row.example.prompt): len(row.example.prompt) for row in rows}
+    return sum(prompts.values()) + sum(len(row.example.target) for row in rows)
 
 
 def _in_order(

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -173,18 +174,18 @@ class Job:
             self.config,
             self.checkpoints,
             seed=self.seed,
-            steps_per_epoch=len(schedule),
+            steps_per_epoch=schedule.n_steps,
             has_dev=bool(self.split.problems),
         )
         tasks, task_weights = task_table(self.config.task_weights, self.audit)
         is_main = args.process_index == 0
-        with args.main_process_first():
+        with args.main_process_first(local=False):  # the workshop is one, whatever machine a process is on
             checkpoint = self.open_workshop(resume=resume) if is_main else last_checkpoint(self.checkpoints)
         model = self.adapted()
         uses_cache = model.config.use_cache
         layout = self.choose(model, args)
         if self.config.curriculum is not None:
-            schedule = self.schedule(self.curriculum(self.config.curriculum, model, layout, args, len(schedule)))
+            schedule = self.schedule(self.curriculum(self.config.curriculum, model, layout, args, schedule.n_steps))
         course = Course(name=self.name, schedule=schedule, layout=layout, tasks=tasks, task_weights=task_weights,
                         split=self.split, loaded=self.loaded, patience=self.config.patience,
                         pair_margin=self.config.pair_margin)  # fmt: skip
@@ -221,6 +222,7 @@ class Job:
             seed=self.seed,
             curriculum=curriculum,
             pairs_together=self.config.pairs_together,
+            shares=processes(),
         )
 
     def curriculum(
@@ -239,7 +241,7 @@ class Job:
                 unroute(model)
             if args.process_index == 0:
                 write_atomic(file, json.dumps(measured))
-        per_step = args.gradient_accumulation_steps * args.world_size
+        per_step = args.gradient_accumulation_steps
         pace = None if config.pace == "epoch" else per_step * paced_steps(config.pace, args, steps_per_epoch / per_step)
         return plan(config, self.examples, self.rows, pace=pace, measured=measured)
 
@@ -321,6 +323,11 @@ class Job:
             "remedies": list(self.loaded.remedies),
             "audit": self.audit.facts(),
         }
+
+
+def processes() -> int:
+    """Return how many processes train together: what `torchrun` or `accelerate launch` started, 1 without them."""
+    return int(os.environ.get("WORLD_SIZE", "1"))  # the launcher's own name, not an option of ours
 
 
 def paced_steps(pace: int | str, args: Any, steps_per_epoch: float) -> int:
