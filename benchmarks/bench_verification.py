@@ -14,17 +14,15 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
-import os
-import platform
 import re
 import statistics
-import subprocess
 import sys
 import time
 from collections import Counter
 from pathlib import Path
 
-RESULTS = Path(__file__).parent / "results"
+from measuring import interleaved, machine, spread, write_result
+
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "dev"
 PER_FILE, PEER_TEXTS = 600, 60
 FLOOR = 5000
@@ -123,12 +121,7 @@ def child(system: str, name: str) -> None:
 def measure(repeats: int) -> dict:
     """Each set by potstill, and the peer's texts by both, taking turns."""
     jobs = [("potstill", name) for name in SETS] + [("potstill", "peer"), ("math_verify", "peer")]
-    found: dict[tuple[str, str], list[dict]] = {job: [] for job in jobs}
-    for repeat in range(repeats):
-        for job in jobs[repeat % len(jobs) :] + jobs[: repeat % len(jobs)]:
-            command = [sys.executable, __file__, "--child", *job]
-            done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-            found[job].append(json.loads(done.stdout.splitlines()[-1]))
+    found = interleaved(__file__, jobs, repeats)
     rows_of = [
         {"system": f"{system}: {name}", "unit": f"verdicts {unit}", **spread([run[unit] for run in runs])}
         for (system, name), runs in found.items()
@@ -150,11 +143,6 @@ def measure(repeats: int) -> dict:
     return {"rows": rows_of, "ratios": {"math_verify": round(ratio, 1)}, "floor": FLOOR, "counts": counts}
 
 
-def spread(values: list[float]) -> dict:
-    numbers = {"value": statistics.median(values), "low": min(values), "high": max(values)}
-    return {name: round(value, 1) for name, value in numbers.items()}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", choices=[[], "verification"], help="which benchmarks [all]")
@@ -164,21 +152,11 @@ def main() -> None:
     if options.child:
         child(*options.child)
         return
-    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
     for name in {source for files in SETS.values() for pair in files.items() for source in pair}:
         if not (DATA / f"{name}.jsonl.gz").exists():
             rows(name)
-    before = os.getloadavg()[0]
-    result = measure(options.repeats)
-    machine = {
-        "system": platform.platform(), "cpus": os.cpu_count(), "python": platform.python_version(),
-        "load_before": before, "load_after": os.getloadavg()[0], "nice": os.nice(0),
-    }  # fmt: skip
-    result = {"name": "verification", "commit": commit, "machine": machine, "repeats": options.repeats, **result}
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "verification.json").write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps({key: result[key] for key in ("name", "rows", "ratios")}, indent=1))
+    started = machine()
+    write_result("verification", started, {"repeats": options.repeats, **measure(options.repeats)})
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import numpy as np
 
 from potstill.students.batching import Row
-from potstill.students.collating import collate, cut_by_length, padded
+from potstill.students.collating import collate, cut_by_length, padded, token_counts
 from potstill.students.encoding import Encoded, as_ids
 
 STOP = 2
@@ -53,3 +53,13 @@ def test_a_batch_without_padding_has_no_mask():
     assert "encoder_mask" not in collate(rows, shared=True, starts=(0,))
     longer = rows_of((8,), prompt=(5,) * 4)
     assert collate([*rows, *longer], shared=True, starts=(0,))["encoder_mask"].tolist() == [[1, 1, 1, 0], [1, 1, 1, 1]]
+
+
+def test_padding_is_counted_in_every_layout():
+    """Two prompts of 3 and 4 tokens; targets of 3, 2 and 2 tokens, whose last tokens are not read."""
+    rows = [*rows_of((8, 9), (8,)), *rows_of((8,), prompt=(5,) * 4)]
+    assert token_counts(collate(rows, shared=True, tree=True)) == (3 + 4 + 2 + 1 + 1, 0)
+    assert token_counts(collate(rows, shared=True)) == (2 * 4 + 3 * 2, 1 + 2)
+    assert token_counts(collate(rows, shared=False)) == (3 * 5, 1)
+    assert token_counts(collate(rows, shared=True, starts=(0, 1))) == (2 * 4 + 3 * 2, 1 + 2)
+    assert token_counts(collate(rows, shared=False, starts=(0, 1))) == (3 * 4 + 3 * 4, 2 + 2)

@@ -76,6 +76,15 @@ def test_overlong_examples_are_left_out_and_counted_never_cut():
     ]
 
 
+def test_a_prompt_that_alone_fills_the_context_is_named_in_every_drop():
+    """No target is cut to make room: all examples of such a problem are left out, each with its reason."""
+    rows = encode(examples_of(sums(1), n=2), make_tokenizer())
+    kept, drops = fit(rows, len(rows[0].prompt))
+    assert kept == []
+    assert [drop.id for drop in drops] == [row.id for row in rows]
+    assert all(drop.detail.endswith(f"its prompt alone has {len(rows[0].prompt)}") for drop in drops)
+
+
 def test_overlong_examples_can_be_an_error():
     """`overlong: error`."""
     rows = encode([example()], make_tokenizer())

@@ -71,9 +71,38 @@ def test_shared_prompts_and_padded_rows_train_the_same_student(base, tmp_path):
     shared = run(base, tmp_path / "shared", examples=examples, **options)
     padded = run(base, tmp_path / "padded", examples=examples, shared_prompt=False, **options)
     assert (record(shared)["shared_prompt"], record(padded)["shared_prompt"]) == (True, False)
+    assert (record(shared)["padding_frac"], record(padded)["padding_frac"] > 0.1) == (0, True)
+    assert record(shared)["tokens_read"] < record(padded)["tokens_read"]
     losses = [[point["loss"] for point in record(folder)["curve"]] for folder in (shared, padded)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     assert losses[0][-1] < losses[0][0]
+
+
+@pytest.mark.slow
+def test_three_hundred_steps_have_the_same_loss_curve_shared_as_padded(base, tmp_path):
+    """Rounding does not grow into another training."""
+    examples = examples_of(sums(12), n=4)
+    options = {"max_steps": 300, "learning_rate": 1e-3, "logging_steps": 10}
+    curves = [
+        [
+            point["loss"]
+            for point in record(run(base, tmp_path / str(on), examples, shared_prompt=on, **options))["curve"]
+        ]
+        for on in (True, False)
+    ]
+    assert len(curves[0]) == 30
+    assert curves[0] == pytest.approx(curves[1], rel=1e-2, abs=1e-3)
+    assert curves[0][-1] < 0.5 * curves[0][0]
+
+
+def test_mixed_precision_goes_with_a_tree(base, tmp_path):
+    """bfloat16 autocast: the losses are those in float32 to its precision."""
+    options = {"learning_rate": 1e-3, "logging_steps": 1, "use_cpu": True}
+    half, full = (run(base, tmp_path / str(on), bf16=on, **options) for on in (True, False))
+    assert (record(half)["tree"], record(full)["tree"]) == (True, True)
+    losses = [[point["loss"] for point in record(folder)["curve"]] for folder in (half, full)]
+    assert losses[0] == pytest.approx(losses[1], rel=2e-2)
+    assert losses[0] != losses[1]
 
 
 def test_accumulated_micro_batches_equal_one_large_one(base, tmp_path):
@@ -184,6 +213,18 @@ def test_two_tasks_with_a_mean_each_can_be_learnt(base, tmp_path):
     examples = examples_of(sums(6), n=2) + examples_of(sums(6), n=1, task="answer")
     out = run(base, tmp_path / "s", examples=examples, task_weights={"cot": 0.5, "answer": 0.5})
     assert record(out)["audit"]["tasks"] == {"cot": 12, "answer": 6}
+
+
+def test_adapters_are_trained_on_a_tree(base, tmp_path):
+    """The same student as on padded rows, with gradient checkpointing too."""
+    student = StudentConfig(model=str(base), lora={"r": 4, "target_modules": ["q_proj", "v_proj"]})
+    made = [
+        run(base, tmp_path / str(n), student=student, max_steps=3, **options)
+        for n, options in enumerate(({}, {"shared_prompt": False}, {"activation_checkpointing": True}))
+    ]
+    assert [record(folder)["tree"] for folder in made] == [True, False, True]
+    first, *others = (weights(folder) for folder in made)
+    assert all(torch.allclose(first[name], other[name], atol=1e-5) for other in others for name in first)
 
 
 def test_lora_trains_adapters_and_saves_a_plain_student(base, tmp_path):

@@ -56,6 +56,24 @@ def collate(
     }
 
 
+def token_counts(batch: Batch) -> tuple[int, int]:
+    """Return (tokens that a batch sends through the model, those of them that are padding)."""
+    if "tree_ids" in batch:
+        return batch["tree_ids"].numel(), 0
+    masks = [batch[name] for name in ("prompt_mask", "encoder_mask", "row_mask") if name in batch]
+    read = sum(batch[name].numel() for name in ("prompt_ids", "encoder_ids", "row_ids") if name in batch)
+    padding = sum(mask.numel() - int(mask.sum()) for mask in masks)
+    if "branches" in batch:
+        tokens = sum(ids.numel() for ids, _ in batch["branches"])
+        n_prompts = len(batch["prompt_ids"] if "prompt_ids" in batch else batch["encoder_ids"])
+        n_rows = int((batch["select"] < n_prompts).sum())  # each row's first token comes from its prompt's last state
+        return read + tokens, padding + tokens - (len(batch["targets"]) - n_rows)
+    if "encoder_ids" in batch:
+        begins = batch["row_ids"].shape[0] * batch["n_starts"]
+        padding += batch["row_ids"].numel() - (len(batch["targets"]) + begins)
+    return read, padding
+
+
 def _tree_inputs(rows: Sequence[Row], lengths_B: Any) -> Batch:
     """Return all prompts and then all branches without their last token as one row [1, S], and where each begins."""
     prompts, owner_B = _distinct(rows)
@@ -120,6 +138,7 @@ def _encoded_inputs(rows: Sequence[Row], lengths_B: Any, starts: Sequence[int], 
     predicting_BL = (mask_BL == 1) & (np.arange(read_BL.shape[1]) >= len(starts) - 1)
     return batch | {
         "row_ids": torch.from_numpy(read_BL),
+        "n_starts": len(starts) - 1,
         "select": torch.from_numpy(np.flatnonzero(predicting_BL)),
     }
 

@@ -221,7 +221,8 @@ def fit(
         if length <= max_length:
             kept.append(row)
             continue
-        detail = f"{length} tokens, at most {max_length}"
+        alone = len(row.prompt) if len(row.prompt) >= max_length and not starts else 0
+        detail = f"{length} tokens, at most {max_length}" + (f"; its prompt alone has {alone}" if alone else "")
         if overlong == "error":
             which = "the longer of prompt and target has" if starts else "prompt and target have"
             message = (

@@ -19,12 +19,12 @@ from potstill.errors import StudentError
 from potstill.messages import say
 from potstill.recipe.students import PairMarginConfig
 from potstill.students.batching import Row, Schedule
-from potstill.students.collating import Batch, collate
+from potstill.students.collating import Batch, collate, token_counts
 from potstill.students.contrasts import with_contrasts
 from potstill.students.loading import Loaded
 from potstill.students.losses import pair_margin, task_totals, weighted_mean
 from potstill.students.selection import DevSplit, with_model
-from potstill.students.sharing import LAYOUT_KEYS, Layout
+from potstill.students.sharing import Layout
 
 SAY_EVERY_S = 10.0
 """Seconds between two lines of progress."""
@@ -72,6 +72,7 @@ class StudentTrainer(Trainer):  # type: ignore[misc]
 
     def __init__(self, model: Any, args: Any, course: Course) -> None:
         self._course = course
+        self.tokens_read = self.tokens_padding = 0
         self._flops_per_token = 6.0 * sum(p.numel() for p in model.parameters())
         callbacks: list[Any] = [ProgressLines(course.name)]
         if course.patience is not None and course.split.problems:
@@ -119,12 +120,12 @@ class StudentTrainer(Trainer):  # type: ignore[misc]
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Return an estimate: six per parameter and token."""
-        tokens = [inputs[name] for name in LAYOUT_KEYS if name in inputs]
-        tokens += [ids for ids, _ in inputs.get("branches", ())]
-        return int(self._flops_per_token * sum(ids.numel() for ids in tokens))
+        return int(self._flops_per_token * token_counts(inputs)[0])
 
     def _track_num_input_tokens(self, inputs: dict[str, Any]) -> None:
-        """Count target tokens in the field of the Trainer's state that survives a resume."""
+        """Count target tokens in the field of the Trainer's state that survives a resume, and what is read for them."""
+        read, padding = token_counts(inputs)
+        self.tokens_read, self.tokens_padding = self.tokens_read + read, self.tokens_padding + padding
         extra = int(inputs["contrast_lengths"].sum()) if "contrast_lengths" in inputs else 0
         self.state.num_input_tokens_seen += (len(inputs["targets"]) - extra) * self.args.world_size
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -31,7 +30,7 @@ from potstill.messages import say
 from potstill.recipe.rationales import SandboxConfig, VerifyConfig
 from potstill.recipe.students import CurriculumConfig, InferConfig, MixConfig, StudentConfig, TrainConfig
 from potstill.records import Example, Problem, content_id, to_dict
-from potstill.students.arguments import batch_shape, trainer_arguments
+from potstill.students.arguments import batch_shape, processes, trainer_arguments
 from potstill.students.batching import Row, Schedule
 from potstill.students.cards import read_record, write_student
 from potstill.students.curriculum import Curriculum, losses, plan
@@ -312,6 +311,9 @@ class Job:
             "pair_margin": self.config.pair_margin and self.config.pair_margin.model_dump(mode="json"),
             "shared_prompt": layout.shared,
             "layout_reason": layout.reason,
+            "tree": layout.tree,
+            "tokens_read": trainer.tokens_read,
+            "padding_frac": round(trainer.tokens_padding / max(1, trainer.tokens_read), 4),
             "encoder_decoder": bool(layout.starts),
             "quantization": self.student.quantization,
             "prompt": self.split.mix.prompt,
@@ -323,11 +325,6 @@ class Job:
             "remedies": list(self.loaded.remedies),
             "audit": self.audit.facts(),
         }
-
-
-def processes() -> int:
-    """Return how many processes train together: what `torchrun` or `accelerate launch` started, 1 without them."""
-    return int(os.environ.get("WORLD_SIZE", "1"))  # the launcher's own name, not an option of ours
 
 
 def paced_steps(pace: int | str, args: Any, steps_per_epoch: float) -> int:
