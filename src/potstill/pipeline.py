@@ -28,11 +28,12 @@ from potstill.messages import say
 from potstill.preflight import (
     require_endpoint,
     require_engine,
+    require_reader,
     require_sound_arms,
     require_sound_asking,
     require_splits,
 )
-from potstill.purchases import Scored, buy, buy_all, greedy, plan_purchases, scored_teachers
+from potstill.purchases import Scored, buy, buy_all, buy_support, greedy, plan_purchases, scored_teachers
 from potstill.recipe.reading import dump_recipe, load_recipe
 from potstill.recipe.teachers import TeacherConfig
 from potstill.recipe.whole import Recipe
@@ -41,7 +42,7 @@ from potstill.review.decisions import digest
 from potstill.rounds import require_sound_rounds, round_marks, run_rounds
 from potstill.run import Run, chain
 from potstill.teachers.reaching import ledger_name
-from potstill.verdicts import read_pool, read_verified, verify_file
+from potstill.verdicts import SUPPORT, read_pool, read_verified, verify_file
 
 STAGES = ("problems", "evolve", "counterfactual", "augment", "sample", "verify", "rounds", "filter",
           "mix", "train", "infer", "evaluate", "report")  # fmt: skip
@@ -150,6 +151,8 @@ class Pipeline:
         if self.recipe.augment is not None and not self.files.is_done("augment", self.marks["augment"]):
             require_sound_augmenting(self.recipe)
             require_endpoint(self.recipe)
+        if self.reaches("filter") and not self.files.is_done("filter", self.marks["filter"]):
+            require_reader(self.recipe)
         if self.reaches("rounds") and not self.files.is_done("filter", self.marks["filter"]):
             require_sound_rounds(self.recipe)
         if self.reaches("sample") and not self.files.is_done("sample", self.marks["sample"]):
@@ -251,10 +254,16 @@ class Pipeline:
         rationales = read_pool(self.files, self.problems, len(self.recipe.rounds))
         tainted = self.contaminated()
         config = self.recipe.filter
+        readings: dict[str, Any] = {}
+        if config.support is not None:
+            unread = config.model_copy(update={"support": None})
+            fitting, _ = keep(rationales, unread, contaminated=tainted, sandbox=self.recipe.sandbox)
+            readings = buy_support(self.recipe, fitting, self.files.path(SUPPORT), run=self.label)
+            rationales = read_pool(self.files, self.problems, len(self.recipe.rounds))
         kept, drops = keep(rationales, config, contaminated=tainted, sandbox=self.recipe.sandbox)
         earlier = [drop for drop in self.files.read("dropped.jsonl", Drop) if drop.stage in MAKING]
         self.files.write("dropped.jsonl", [*earlier, *drops])
-        counts = {"kept": len(kept), "problems": len({r.problem_id for r in kept}), "dropped": len(drops)}
+        counts = {"kept": len(kept), "problems": len({r.problem_id for r in kept}), "dropped": len(drops), **readings}
         counts |= {f"dropped_{reason}": n for reason, n in Counter(d.reason for d in drops).items()}
         counts |= edits(kept)
         if config.keep in ("majority", "agreement"):

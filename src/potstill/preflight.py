@@ -59,6 +59,24 @@ def require_endpoint(recipe: Recipe) -> None:
             OpenAIEndpoint(teacher.resolved())
 
 
+def require_reader(recipe: Recipe) -> TeacherConfig | None:
+    """Return the teacher that reads masked rationales; `None`: nobody does (`filter.support`).
+
+    Raises:
+        ConfigError: No teacher of that name can be asked.
+    """
+    config = recipe.filter.support
+    if config is None:
+        return None
+    able = [teacher for teacher in require_teachers(recipe) if teacher.replay is None]
+    found = [teacher for teacher in able if config.teacher in (None, teacher.author)]
+    if not found:
+        names = ", ".join(teacher.author for teacher in able) or "none (recorded rationales read nothing)"
+        message = f"filter.support.teacher: got {config.teacher!r}; teachers that can be asked: {names}"
+        raise ConfigError(message)
+    return found[0]
+
+
 def require_engine(recipe: Recipe) -> None:
     """Raise unless the engine is ready and what it shares lies where it may; a cluster's workers start here.
 

@@ -6,6 +6,7 @@ Everything goes through the ledger, so a second call, or a changed share of one 
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,13 +17,28 @@ from pathlib import Path
 from typing import Any
 
 from potstill.arms import Arm
+from potstill.files import write_atomic
+from potstill.generators.evolving import request_for
 from potstill.messages import say
-from potstill.preflight import require_sound_arms, require_sound_asking, require_splits, require_teachers
+from potstill.preflight import (
+    require_reader,
+    require_sound_arms,
+    require_sound_asking,
+    require_splits,
+    require_teachers,
+)
 from potstill.rationales.prompts import Attempt, Attempts
+from potstill.rationales.support import can_be_read, reading, support_messages
+from potstill.rationales.ways import parse_way, way_name, way_of
 from potstill.recipe.rounds import kinds_of, refreshed, teacher_of
 from potstill.recipe.teachers import SampleConfig, TeacherConfig
 from potstill.recipe.whole import Recipe
 from potstill.records import Problem, Rationale
+from potstill.streams import map_ordered
+from potstill.teachers.base import Meter, money_for, open_budget, open_teacher
+
+READING_TOKENS = 150
+"""Of the prompt that shows a masked rationale, for the estimate of a plan."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +104,7 @@ def plan_purchases(recipe: Recipe, arms: Iterable[Arm]) -> list[dict[str, Any]]:
     rows += plan_counterfactual(recipe, splits) if recipe.counterfactual is not None else []
     rows += plan_augmented(recipe, problems) if recipe.augment is not None else []
     rows += plan_sample(recipe, problems)
+    rows += plan_support(recipe, problems)
     rows += plan_rounds(recipe, problems)
     if recipe.evaluate.teacher:
         tested = [p for name in recipe.evaluate.splits for p in splits.get(name, [])]
@@ -214,6 +231,66 @@ async def buy(
         )
 
 
+def plan_support(recipe: Recipe, problems: Sequence[Problem]) -> list[dict[str, Any]]:
+    """Return what the support test would request at most: one short reply for every chain of thought."""
+    reader, config = require_reader(recipe), recipe.filter.support
+    if reader is None or config is None:
+        return []
+    ways = [way for way in recipe.sample.ways if parse_way(way).kind == "cot"]
+    count = len(problems) * len(ways) * recipe.sample.n
+    usage = {"prompt_tokens": count * READING_TOKENS, "completion_tokens": count * config.max_tokens}
+    money = None if reader.price is None else round(money_for(usage, reader.charged), 4)
+    row = {"stage": "support, at most", "teacher": reader.author, "problems": len(problems), "rationales": 0}
+    row |= {"in_ledger": 0, "requests": count, "prompt_tokens": usage["prompt_tokens"]}
+    return [{**row, "max_completion_tokens": usage["completion_tokens"], "max_money": money}]
+
+
+def buy_support(recipe: Recipe, rationales: Iterable[Rationale], out: Path, *, run: str) -> dict[str, Any]:
+    """Have the masked reasoning of rationales read, through the ledger, into a file; return the counts.
+
+    The file is written whole, at the end: what was bought before a kill is in the ledger.
+    """
+    reader = require_reader(recipe)
+    assert reader is not None, "called where filter.support is set"
+    rows, meter = asyncio.run(_read_masked(recipe, reader, [r for r in rationales if can_be_read(r)], run))
+    write_atomic(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    names = {True: "supported", False: "unsupported", None: "support_unread"}
+    found = Counter(names[row["supported"]] for row in rows)
+    say("filter", f"{found['supported']} of {len(rows)} rationales support their answer, as {reader.author} reads them")
+    return {"read": len(rows), **found, "support_requests": meter.sent, "support_money": round(meter.money, 6)}
+
+
+async def _read_masked(
+    recipe: Recipe, reader: TeacherConfig, rationales: Sequence[Rationale], run: str
+) -> tuple[list[dict[str, Any]], Meter]:
+    """Return one row for each rationale, in order, and what was sent."""
+    from potstill.teachers.ledger import Ledger, default_ledger_path
+    from potstill.teachers.reaching import reachable
+
+    config = recipe.filter.support
+    assert config is not None, "called where filter.support is set"
+    async with AsyncExitStack() as stack:
+        teacher_config, endpoint = await stack.enter_async_context(reachable(reader))
+        ledger = stack.enter_context(Ledger(recipe.ledger or default_ledger_path()))
+        purse = open_budget(recipe.budget, ledger, run)
+        opening = open_teacher(
+            teacher_config, ledger=ledger, budget=purse, seed=recipe.seed, endpoint=endpoint, run=run,
+            on_event=lambda code, text: say("filter", text),
+        )  # fmt: skip
+        teacher = await stack.enter_async_context(opening)
+
+        async def ask(rationale: Rationale) -> dict[str, Any]:
+            messages = support_messages(rationale, about=recipe.problems.about, seed=recipe.seed)
+            request = request_for(
+                teacher_config, messages, temperature=config.temperature, max_tokens=config.max_tokens
+            )
+            completion = (await teacher.complete(request, [0]))[0]
+            return {"rationale_id": rationale.id, **reading(completion, rationale), "author": reader.author}
+
+        limit = 2 * teacher_config.max_concurrency + 8
+        return [row async for row in map_ordered(ask, rationales, limit)], teacher.meter
+
+
 def round_sample(recipe: Recipe, number: int) -> SampleConfig:
     """Return how the teacher of a round (numbered from 1) is asked."""
     config = recipe.rounds[number - 1]
@@ -250,7 +327,6 @@ def _buy_told(recipe: Recipe, problems: list[Problem], out: Path, *, run: str) -
     """
     from potstill.files import read_records
     from potstill.rationales.verification import verify
-    from potstill.rationales.ways import parse_way, way_name, way_of
 
     first = asyncio.run(buy(recipe, problems, recipe.sample.unaided, out, run=run))
     ids = {p.id for p in problems if p.answer is not None}

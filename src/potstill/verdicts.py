@@ -8,14 +8,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from potstill.engines import running
 from potstill.errors import DataError
+from potstill.files import read_rows
 from potstill.recipe.whole import Recipe
 from potstill.records import Problem, Rationale, Verdict
 from potstill.review import decisions
 from potstill.run import Run
 
+SUPPORT = "support.jsonl"
+"""What readers said of masked rationales (`filter.support`)."""
 BATCH = 4096
 """Verdicts written at once: what a kill can make us verify again."""
 
@@ -54,6 +58,7 @@ def read_verified(
 ) -> list[Rationale]:
     """Return rationales with their verdicts and problems joined on."""
     found = {v.rationale_id: v for v in run.read(verdicts, Verdict)}
+    readings = read_readings(run) if name.startswith("rationales") else {}
     decided = decisions.read(run.folder).standings() if name.startswith("rationales") else {}
     rows = []
     for rationale in run.read(name, Rationale):
@@ -63,6 +68,14 @@ def read_verified(
         target = ("rationales", decisions.job_of(name), rationale.id)
         whole = ("problems", "", rationale.problem_id)
         meta = decisions.joined(rationale.meta, decided.get(target), decided.get(whole))
+        if rationale.id in readings:
+            meta = {**meta, "support": readings[rationale.id]}
         problem = problems[rationale.problem_id]
         rows.append(replace(rationale, verdict=found.get(rationale.id), problem=problem, meta=meta))
     return rows
+
+
+def read_readings(run: Run) -> dict[str, dict[str, Any]]:
+    """Return rationale id -> what a reader of its masked text said; empty where nobody was asked."""
+    path = run.path(SUPPORT)
+    return {str(row["rationale_id"]): row for _, row in read_rows(path)} if path.exists() else {}

@@ -33,6 +33,8 @@ _ADVICE = {
     "one_kind": "agreement needs chains of thought and programs: set sample.kinds to [cot, pot]",
     "disagreement": "chains of thought and programs answer differently throughout: look at the verdicts of both kinds",
     "overlong": "raise filter.max_tokens",
+    "unsupported": "readers of the masked texts do not recover the labels: look at support.jsonl",
+    "support_unread": "the reader's replies cannot be read: look at support.jsonl, or name another reader",
     "too_short": "lower filter.min_tokens",
     "label_not_mentioned": "negative views must name every other label: say so in the prompt (sample.view_template)",
     "contaminated": "all problems are near an evaluation split: check the splits, or set filter.decontaminate to []",
@@ -130,7 +132,18 @@ def _fault(rationale: Rationale, config: FilterConfig, tainted: Mapping[str, str
         return "overlong", f"{words} words, at most {config.max_tokens} are allowed"
     if config.min_tokens is not None and words < config.min_tokens:
         return "too_short", f"{words} words, at least {config.min_tokens} are asked for"
-    return _judged(rationale, config)
+    fault = _judged(rationale, config)
+    return _unsupported(rationale) if fault is None and config.support is not None else fault
+
+
+def _unsupported(rationale: Rationale) -> Fault | None:
+    """Return why a rationale fails the support test; one that was not put to it passes."""
+    said = rationale.meta.get("support")
+    if said is None or said["supported"]:
+        return None
+    if said["supported"] is None:
+        return "support_unread", f"the reader's reply: {said['reason']}"
+    return "unsupported", f"a reader of the masked text took it for {said['label'] or 'no label'}"
 
 
 def edited(rationale: Rationale) -> Rationale:

@@ -49,6 +49,16 @@ class SandboxConfig(Table):
     """Programs run at a time; `None`: one per usable core, at most 4."""
 
 
+class SupportConfig(Table):
+    """`filter.support`: a reader sees a rationale without its answer, labels masked, and must recover the label."""
+
+    teacher: str | None = None
+    """The name of the teacher that reads, better of another family than the author; `None`: the first."""
+    temperature: float | None = Field(default=0.0, ge=0)
+    """`None`: the teacher's."""
+    max_tokens: int = Field(default=128, ge=1)
+
+
 class FilterConfig(Table):
     """`filter`: which rationales are kept; every drop has a reason."""
 
@@ -75,6 +85,9 @@ class FilterConfig(Table):
     accepted. It narrows what `keep` keeps: with keep: all the people's word alone decides."""
     use_edits: bool = False
     """Whether a text that a reviewer edited takes the place of what the model wrote, judged by its own verdict."""
+    support: SupportConfig | None = None
+    """Of chains of thought that are kept otherwise, drop those that do not support their answer; `None`: nobody reads
+    them."""
 
     @model_validator(mode="after")
     def _rule_fits_kind(self) -> FilterConfig:
