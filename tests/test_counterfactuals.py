@@ -12,12 +12,15 @@ from toy_reviews import KINDS, Books, edited, judged, recipe, reply, review, ser
 
 import potstill as ps
 from potstill.cli import main
-from potstill.counterfactuals import counterfactual_files, plan_counterfactuals
+from potstill.counterfactuals import counterfactual_files, plan_counterfactuals, without_made
 from potstill.errors import BudgetError, ConfigError, TooManyFailures
 from potstill.files import read_rows, write_records
-from potstill.juries import Judged, worth
+from potstill.juries import Judged, observed, reviewed, worth
+from potstill.pipeline import run_recipe
 from potstill.recipe.counterfactual import CounterfactualConfig
 from potstill.records import Problem
+from potstill.review import decisions
+from potstill.run import Run
 from potstill.teachers.fakes import FakeTeacher
 
 REVIEWS = [review(number) for number in range(8)]
@@ -299,3 +302,36 @@ def test_the_command_makes_counterfactuals_of_a_file_and_measures_its_jury(url, 
     assert found["n"] == 15
     assert found["sensitivity"]["value"] == found["specificity"]["value"] == 1.0
     assert judged("text: tasty") != judged("text: cold")
+
+
+def run_until(url, folder, **more):
+    """Run a recipe up to the stage."""
+    splits = {"train": REVIEWS, "test": [review(30), review(31)]}
+    splits = {name: [replace(one, meta={"family": one.id}) for one in items] for name, items in splits.items()}
+    for name, items in splits.items():
+        write_records(folder / f"{name}.jsonl", items)
+    source = {"splits": {name: {"source": str(folder / f"{name}.jsonl")} for name in splits}}
+    made = recipe(url, folder, problems=source, **more)
+    return run_recipe(made, folder / "run", until="counterfactual", force=True)
+
+
+def test_in_a_run_they_join_the_problems_of_their_split_and_can_be_reviewed(url, books, tmp_path):
+    """What was judged and not kept stands apart; a second pass is a no-op; without the table all are gone again."""
+    run_until(url, tmp_path, counterfactual={"for_review": True})
+    problems = [row for _, row in read_rows(tmp_path / "run" / "problems.jsonl")]
+    assert Counter(row.get("split", "train") for row in problems) == {"train": 16, "test": 2, "judged": 8}
+    claims = [row for _, row in read_rows(tmp_path / "run" / "judgements" / "jury.jsonl")]
+    assert Counter(row["status"] for row in claims) == {"CORRECT": 8, "WRONG": 8}
+    assert {row["problem_id"] for row in claims} <= {row["id"] for row in problems}
+    assert len(list(read_rows(tmp_path / "run" / "counterfactuals.jsonl"))) == 8
+    asked = len(books.prompts)
+    run_until(url, tmp_path, counterfactual={"for_review": True})
+    assert len(books.prompts) == asked
+    for queue, row in (("calibration", claims[0]), ("calibration", claims[-1]), ("", claims[1])):
+        said = {"action": "accept" if row["status"] == "CORRECT" else "reject", "by": "p", "stage": "problems"}
+        decisions.append(tmp_path / "run", {**said, "record": row["problem_id"], "queue": queue})
+    assert len(reviewed(tmp_path / "run")) == 2
+    assert observed(tmp_path / "run") == (8, 16)
+    files = Run(tmp_path / "run")
+    left = without_made(files, {row.id: row for row in files.read("problems.jsonl", Problem)})
+    assert len(left) == len(list(read_rows(tmp_path / "run" / "problems.jsonl"))) == 10

@@ -123,8 +123,9 @@ def _opened_models(config: CounterfactualConfig) -> tuple[Scorer | None, Embedde
     if config.similarity is not None:
         from potstill.rationales.embedding import embed, require_model
 
-        require_model(config.similarity.model)
-        embedder = partial(embed, model=config.similarity.model)
+        key = "counterfactual.similarity.model"
+        require_model(config.similarity.model, key)
+        embedder = partial(embed, model=config.similarity.model, key=key)
     return scorer, embedder
 
 
