@@ -61,6 +61,19 @@ def test_an_unknown_source_is_named_with_those_that_there_are(index):
         pairs_of(index, Comparison(a="scotdd", b="untrained"))
 
 
+def test_a_system_may_be_called_after_a_kind(run):
+    """`pot` is the system, `pot:cot` its chains of thought."""
+    for name in ("predictions", "verdicts"):
+        (run / name / "scotd.jsonl").rename(run / name / "pot.jsonl")
+    indexer = Indexer(run)
+    indexer.catch_up()
+    for name in ("pot", "pot:cot"):
+        pairs = pairs_of(indexer.index, Comparison(a=name, b="untrained"))
+        assert sorted(pair.problem for pair in pairs) == ["p2", "p3"]
+    with pytest.raises(ConfigError, match="share no problem"):
+        pairs_of(indexer.index, Comparison(a="pot:pot", b="untrained"))
+
+
 def test_sides_are_drawn_for_each_pair_and_rater():
     """About half of them each way, and not the same for two raters."""
     sides = {rater: [a_is_first(BOTH, f"p{n}", rater) for n in range(400)] for rater in ("Ada", "Bo")}

@@ -230,7 +230,9 @@ def _preference(by_pair: Sequence[Sequence[str]]) -> dict[str, Any]:
 
 def _texts(index: sqlite3.Connection, comparison: Comparison, name: str) -> dict[str, sqlite3.Row]:
     """Return problem -> one text of a source: a system's greedy one, or one of the teacher's, drawn by seed."""
-    base, _, kind = name.rpartition(":") if name.rpartition(":")[2] in KINDS else (name, "", "")
+    base, mark, kind = name.rpartition(":")
+    if not mark or kind not in KINDS:
+        base, kind = name, ""  # a system may be called after a kind
     known = sources(index)
     if base not in known:
         message = f"compare: {name!r} is no source of this run; expected one of {', '.join(known) or '(nothing yet)'}"
