@@ -23,7 +23,7 @@ PROBLEMS = {"o": ORIGINAL}
 def made(text, name="c", **more):
     """Return a candidate."""
     return Candidate(id=name, problem_id="o", role="counterfactual", kind="attribute", old="bad", new="good",
-                     author="w", asked="", field="question", edits=(("dull", "fine"),), text=text, **more)  # fmt: skip
+                     author="w", asked="q", field="question", edits=(("dull", "fine"),), text=text, **more)  # fmt: skip
 
 
 def reasons(texts, **more):
@@ -75,7 +75,7 @@ def test_a_language_model_says_what_a_text_costs():
 
 def test_a_candidate_survives_its_file(tmp_path):
     """The later of two lines counts; a damaged one is said."""
-    judged = replace(made("The film is fine."), jury="j", votes=(Vote("a", "good", 0.9), Vote("b", fault="truncated")))
+    judged = replace(made("The film is fine."), jury="j", votes=(Vote("a", "good", 0.0), Vote("b", fault="truncated")))
     path = tmp_path / "c.jsonl"
     path.write_text(line_of(made("The film is fine.")) + line_of(judged), encoding="utf-8")
     assert list(read_candidates(path)) == [judged]

@@ -121,7 +121,7 @@ def line_of(candidate: Candidate) -> str:
 
 
 def _without_empty(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if value not in ("", None, False, (), {}, [])}
+    return {name: value for name, value in row.items() if value or (type(value) in (int, float) and value == 0)}
 
 
 def candidate_from(row: Mapping[str, Any], where: str = "candidate") -> Candidate:
