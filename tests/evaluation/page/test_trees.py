@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from potstill.errors import DataError
 from potstill.evaluation.page.gathering import gather
-from potstill.evaluation.page.trees import difference, growth, growth_figure, search_trees
+from potstill.evaluation.page.trees import difference, growth, growth_figure, search_trees, tree_rows
 from potstill.generators.treefiles import tree_row
 from potstill.generators.trees import Node, attach, plant
 
@@ -87,3 +88,13 @@ def test_a_compared_strategy_shows_its_search_of_a_seed_that_is_shown_too(run):
     assert "quality 6.00, 7 visits" in beside
     assert "visits" not in own
     assert "Best of n" not in page
+
+
+def test_a_line_that_is_no_tree_is_one_message(tmp_path):
+    """It says whose line it is and what to do."""
+    path = tmp_path / "trees.jsonl"
+    assert tree_rows(path) == []
+    for nodes in ("5", "[]", "[1]"):
+        path.write_text(f'{{"seed_id": "s", "nodes": {nodes}}}\n')
+        with pytest.raises(DataError, match=r"trees.jsonl: the line of seed 's' is no tree; remove it"):
+            tree_rows(path)

@@ -9,7 +9,6 @@ from potstill.evaluation import tables
 from potstill.evaluation.markdown import cost_cells, failure_rows, funnel_rows, score_groups
 from potstill.evaluation.page import charts
 from potstill.evaluation.page.failures import failure_examples
-from potstill.evaluation.page.gathering import rows_of
 from potstill.evaluation.page.listings import (
     DIFFERENCE_COLUMNS,
     difference_bounds,
@@ -26,7 +25,7 @@ from potstill.evaluation.page.naming import (
     system_words,
 )
 from potstill.evaluation.page.sections import PERCENT_TICKS
-from potstill.evaluation.page.trees import growth
+from potstill.evaluation.page.trees import growth, tree_rows
 from potstill.evaluation.runs import Beside, Side
 from potstill.records import Score
 
@@ -162,7 +161,7 @@ def _against_paths(side: Side) -> list[charts.Point]:
 
 
 def _against_calls(side: Side) -> list[charts.Point]:
-    return [charts.Point(call, value) for call, value in growth(list(rows_of(side.facts.folder / "trees.jsonl")))]
+    return [charts.Point(call, value) for call, value in growth(tree_rows(side.facts.folder / "trees.jsonl"))]
 
 
 def _test_rows(side: Side) -> list[Score]:

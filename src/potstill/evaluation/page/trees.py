@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from potstill.errors import DataError
 from potstill.evaluation.page import charts
 from potstill.evaluation.page.gathering import Facts, rows_of
 from potstill.evaluation.page.listings import listing
@@ -30,12 +31,12 @@ Row = Mapping[str, Any]
 
 def search_trees(facts: Facts) -> Html | None:
     """Return the section on the searches of a run; `None` where there was none."""
-    rows = list(rows_of(facts.folder / "trees.jsonl"))
+    rows = tree_rows(facts.folder / "trees.jsonl")
     if not rows:
         return None
     said = [element("p", _lead(facts, rows), class_="lead")]
     evolve = facts.recipe.get("evolve") or {}
-    rivals = {str(name): list(rows_of(facts.folder / f"trees/{name}.jsonl")) for name in evolve.get("compare") or ()}
+    rivals = {str(name): tree_rows(facts.folder / f"trees/{name}.jsonl") for name in evolve.get("compare") or ()}
     figure = growth_figure({str(evolve.get("strategy", "search")): rows, **rivals})
     shown = drawn(rows)[:SHOWN_TREES]
     kept = {(str(m["root_id"]), int(m["node"])) for m in _kept(facts.folder)}
@@ -64,6 +65,21 @@ def naming_of(strategy: str) -> str:
     'Best of n'
     """
     return strategy.replace("_", " ").capitalize()
+
+
+def tree_rows(path: Path) -> list[Row]:
+    """Return the trees of a file; none where there is no file.
+
+    Raises:
+        DataError: A line is no tree.
+    """
+    rows: list[Row] = list(rows_of(path))
+    for row in rows:
+        nodes = row.get("nodes")
+        if not isinstance(nodes, list) or not nodes or not all(isinstance(node, Mapping) for node in nodes):
+            message = f"{path}: the line of seed {row.get('seed_id')!r} is no tree; remove it, and it is grown anew"
+            raise DataError(message)
+    return rows
 
 
 def growth_figure(arms: Mapping[str, Sequence[Row]]) -> Html | None:
