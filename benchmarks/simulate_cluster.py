@@ -174,7 +174,7 @@ def busy(world: World, rate: float) -> dict[str, float]:
 def plan(world: World, questions: int, samples: int, node_price: float, fixed_s: float) -> dict[str, float | str]:
     """Return the hours and the money that a job takes, and the part that limits it."""
     found = simulate(world)
-    parts = {name: share for name, share in found.items() if not name.endswith("_per_s")}
+    parts = {name: share for name, share in found.items() if not name.endswith("_per_s") and name != "slots"}
     hours = (questions * samples / found["completions_per_s"] + fixed_s) / 3600
     return {
         "completions_per_s": found["completions_per_s"], "hours": hours, "money": hours * world.nodes * node_price,

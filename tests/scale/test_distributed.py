@@ -68,19 +68,22 @@ def test_a_training_whose_process_dies_goes_on_from_its_checkpoint(mixed, on_two
     shutil.copytree(folder / "run", tmp_path / "run")
     checkpoints = tmp_path / "run" / "students" / ".scotd.partial" / "checkpoints"
 
+    titles = {}
+
     def kill():
         while not list(checkpoints.glob("checkpoint-*/trainer_state.json")):
             time.sleep(0.02)
         for process in Path("/proc").glob("[0-9]*"):
             title = (process / "cmdline").read_bytes() if (process / "cmdline").exists() else b""
-            if title.startswith(b"ray::Rank"):
-                os.kill(int(process.name), signal.SIGKILL)
-                return
+            if title.startswith(b"ray::"):
+                titles[title.rstrip(b"\0 ")] = int(process.name)
+        os.kill(next(pid for title, pid in titles.items() if b"Rank" in title), signal.SIGKILL)
 
     killer = threading.Thread(target=kill)
     killer.start()
     with engines.using(on_two):
         run_recipe(recipe.model_copy(update={"engine": "ray"}), tmp_path / "run", until="train")
     killer.join()
+    assert any(b"Rank" in title for title in titles), titles
     assert "goes on from the last checkpoint" in capsys.readouterr().err
     assert curve(tmp_path / "run") == pytest.approx(curve(folder / "one"), rel=1e-3)

@@ -17,7 +17,7 @@ from potstill.recipe.students import StudentConfig, TrainConfig
 from potstill.students.training import train
 
 SETTINGS = {"max_steps": 6, "learning_rate": 0.005, "problems_per_step": 4, "rationales_per_problem": 2,
-            "logging_steps": 1, "save_steps": 2, "use_cpu": True, "lr_scheduler_type": "constant"}  # fmt: skip
+            "logging_steps": 1, "save_steps": 2, "lr_scheduler_type": "constant"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

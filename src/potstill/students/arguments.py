@@ -7,6 +7,7 @@ is done here. A name that the installed transformers does not know is refused wi
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -86,7 +87,7 @@ def trainer_arguments(config: TrainConfig, folder: Path, *, seed: int, steps_per
             continue
         _require_known(name, known)
         given[name] = _typed(name, value, known[name])
-    values = {**defaults(given, steps_per_epoch, has_dev=has_dev), "seed": seed, **given}
+    values = {**defaults(given, steps_per_epoch, has_dev=has_dev), **_devices(), "seed": seed, **given}
     values |= {"output_dir": str(folder), "remove_unused_columns": False, "per_device_train_batch_size": 1}
     try:
         args = TrainingArguments(**values)
@@ -121,6 +122,19 @@ def defaults(given: Mapping[str, Any], steps_per_epoch: int, *, has_dev: bool) -
         values |= {"save_steps": eval_steps, "load_best_model_at_end": True}
         values |= {"metric_for_best_model": "accuracy", "greater_is_better": True}
     return values
+
+
+def _devices() -> dict[str, Any]:
+    """Return what several processes without an accelerator must be told: else each trains for itself."""
+    import torch
+
+    has_accelerator = torch.cuda.is_available() or torch.backends.mps.is_available()
+    return {"use_cpu": True} if processes() > 1 and not has_accelerator else {}
+
+
+def processes() -> int:
+    """Return how many processes train together: what `torchrun` or `accelerate launch` started, 1 without them."""
+    return int(os.environ.get("WORLD_SIZE", "1"))  # the launcher's own name, not an option of ours
 
 
 def _total_steps(given: Mapping[str, Any], steps_per_epoch: int) -> int:

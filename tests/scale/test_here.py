@@ -1,0 +1,46 @@
+"""The engine without a cluster at hand, and with a model in every worker.
+
+Slow: `python -m pytest tests/scale -m slow`.
+"""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from sampled import lines, questions, recipe_for
+
+from potstill import engines
+from potstill.purchases import buy_all
+
+pytestmark = pytest.mark.slow
+
+
+def test_without_an_address_a_cluster_of_this_machine_is_started_and_stopped(teacher_server, tmp_path):
+    """One command, no cluster before or after it; the records of one process."""
+    pytest.importorskip("ray", reason="needs Ray: pip install 'potstill[ray]'")
+    server = teacher_server()
+    problems = tmp_path / "problems.jsonl"
+    rows = [{"id": p.id, "question": p.question, "answer": p.answer} for p in questions(10)]
+    problems.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    for name in ("local", "ray"):
+        command = [sys.executable, "-m", "potstill", "sample", "--problems", str(problems), "--model", "m", "--n", "3",
+                   "--base-url", server.base_url, "--ledger", str(tmp_path / f"{name}.sqlite"), "--out",
+                   str(tmp_path / f"{name}.jsonl"), "--set", f"engine={name}", "--set", "teachers.seed=1", "--set",
+                   "ray.start_s=200"]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    assert "1 workers" in done.stderr
+    assert lines(tmp_path / "ray.jsonl") == lines(tmp_path / "local.jsonl")
+    assert len(lines(tmp_path / "ray.jsonl")) == 30
+
+
+def test_a_model_in_the_workers_writes_what_it_writes_in_this_process(engine, tmp_path):
+    """A local teacher draws every sample from its own stream, wherever it is asked."""
+    teacher = {"base_url": None, "local": "miniature", "model": "", "max_tokens": 24}
+    recipe = recipe_for("", tmp_path, n=2, teachers=teacher)
+    buy_all(recipe, questions(6), tmp_path / "local.jsonl", run="r")
+    with engines.using(engine):
+        other = recipe.model_copy(update={"ledger": str(tmp_path / "other.sqlite")})
+        buy_all(other, questions(6), tmp_path / "cluster.jsonl", run="r")
+    assert lines(tmp_path / "cluster.jsonl") == lines(tmp_path / "local.jsonl")
