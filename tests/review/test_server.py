@@ -288,14 +288,23 @@ async def test_the_index_follows_a_growing_run(run, monkeypatch):
         assert "written later" in (await reader.get("/"))[1]
 
 
+async def test_a_run_that_holds_nothing_yet_is_shown(run):
+    """Its first files may be there and empty; nothing is being read then."""
+    for path in run.rglob("*.jsonl"):
+        path.write_text("")
+    async with opened(run) as (_, reader):
+        status, page = await reader.get()
+        assert status == 200
+        assert "Nothing passes these filters" in page
+        assert "Still reading" not in page
+
+
 async def test_lines_that_cannot_be_shown_are_told(run):
     """With the place of the first."""
     with (run / "rationales.jsonl").open("a") as file:
         file.write("{broken\n")
     async with opened(run) as (_, reader):
-        assert (
-            "1 lines of rationales.jsonl cannot be shown; the first: rationales.jsonl:4" in (await reader.get("/"))[1]
-        )
+        assert "1 line of rationales.jsonl cannot be shown; the first: rationales.jsonl:4" in (await reader.get("/"))[1]
 
 
 async def test_a_port_in_use_is_one_message(run):

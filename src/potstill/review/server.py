@@ -148,12 +148,14 @@ class Review:
         sources = list(sources_of(self.folder))
         size = sum(source.path.stat().st_size for source in sources)
         read = sum(known[source.name]["read_to"] for source in sources if source.name in known)
-        is_sorted = self.index.execute("SELECT 1 FROM facets LIMIT 1").fetchone() is not None
-        if read < size or not is_sorted:
+        first = "SELECT (SELECT 1 FROM items LIMIT 1), (SELECT 1 FROM facets LIMIT 1)"
+        holds_items, is_sorted = self.index.execute(first).fetchone()
+        if read < size or (holds_items and not is_sorted):
             found.append(f"Still reading the run: {100 * read / size:.0f} % of {size / 1e6:,.1f} MB. Reload for more.")
         for name, row in known.items():
             if row["faults"]:
-                found.append(f"{row['faults']:,} lines of {name} cannot be shown; the first: {row['fault']}")
+                lines = "1 line" if row["faults"] == 1 else f"{row['faults']:,} lines"
+                found.append(f"{lines} of {name} cannot be shown; the first: {row['fault']}")
         return found
 
     def page(self, content: Html, *, status: int = 200) -> web.Response:
