@@ -152,6 +152,17 @@ async def test_a_chat_is_asked_as_the_student_was_trained(llama):
     assert templated["usage"]["prompt_tokens"] == same["usage"]["prompt_tokens"]
 
 
+async def test_a_chat_of_a_student_of_two_views_begins_with_the_positive_one(llama):
+    """As where it is asked for the problem: the same text, behind its view token."""
+    mix = MixConfig(prompt="Q: {question} A:", prefixes={"positive": " plus", "negative": " of"})
+    [local] = infer(sums(1, "test"), str(llama), InferConfig(**SHORT), mix=mix)
+    question = [{"role": "user", "content": f"Q: {sums(1)[0].question}"}]
+    async with asking(served_by(llama, mix=mix)) as post:
+        status, answer = await post("/chat/completions", messages=question, temperature=0, max_tokens=8)
+    assert (status, local.view) == (200, "positive")
+    assert answer["choices"][0]["message"]["content"] == local.text.strip()
+
+
 @pytest.mark.parametrize(
     ("path", "body", "message"),
     [

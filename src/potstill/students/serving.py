@@ -32,7 +32,7 @@ from potstill.recipe.students import InferConfig, MixConfig
 from potstill.records import Problem, Rationale, child_seed, content_id
 from potstill.students.inference import paths_of, plan_asks, refusal, settings_of, text_of
 from potstill.students.queueing import Batches, Job, Written
-from potstill.students.rendering import prefix_of, render_prompt
+from potstill.students.rendering import prefix_of, render_prompt, views_asked
 
 if TYPE_CHECKING:
     from potstill.students.decoding import Path, Prompt
@@ -194,8 +194,9 @@ def prompt_for(ask: Ask, seed: int, served: Served) -> Prepared:
     else:
         kind = ask.kind if ask.kind in served.mix.kinds else served.mix.kinds[0]
         problem = Problem(id="asked", question=ask.question)
-        ids = encode_prompt(render_prompt(problem, served.mix, kind), loaded.tokenizer, apart=apart)
-        prefix = encode_prefix(prefix_of(kind, served.mix), loaded.tokenizer)
+        view = views_asked(InferConfig(), served.mix, kind)[0]
+        ids = encode_prompt(render_prompt(problem, served.mix, kind, view), loaded.tokenizer, apart=apart)
+        prefix = encode_prefix(prefix_of(kind, served.mix, view), loaded.tokenizer)
     begin = (*loaded.starts, *prefix) if apart else ()
     ids = ids if apart else [*ids, *prefix]
     reason = refusal(max(len(ids), len(begin)), loaded.context)
