@@ -102,7 +102,7 @@ def test_programs_of_a_file_give_the_same_lines_on_a_cluster(engine, tmp_path):
 
     programs, out = tmp_path / "programs.jsonl", tmp_path / "out.jsonl"
     texts = ["ans = 6 * 7", "print(3)", "1/0", "x = frozenset([1])\nans = sum(y for y in x)", "open('/etc/passwd')"]
-    rows = [{"id": str(i), "program": f"# {i}\n{texts[i % len(texts)]}"} for i in range(300)]
+    rows = [{"id": str(i), "program": texts[i] if i < len(texts) else f"ans = {i}"} for i in range(200)]
     programs.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     found = []
     for name in ("local", "ray"):

@@ -9,6 +9,7 @@ import shutil
 import signal
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -71,12 +72,13 @@ def test_a_training_whose_process_dies_goes_on_from_its_checkpoint(mixed, on_two
     titles = {}
 
     def kill():
+        nonlocal titles
         while not list(checkpoints.glob("checkpoint-*/trainer_state.json")):
             time.sleep(0.02)
         for process in Path("/proc").glob("[0-9]*"):
-            title = (process / "cmdline").read_bytes() if (process / "cmdline").exists() else b""
-            if title.startswith(b"ray::"):
-                titles[title.rstrip(b"\0 ")] = int(process.name)
+            with suppress(OSError):  # it has ended meanwhile
+                title = (process / "cmdline").read_bytes().rstrip(b"\0 ")
+                titles |= {title: int(process.name)} if title.startswith(b"ray::") else {}
         os.kill(next(pid for title, pid in titles.items() if b"Rank" in title), signal.SIGKILL)
 
     killer = threading.Thread(target=kill)

@@ -20,7 +20,9 @@ from sampled import ROOM, lines, questions, recipe_for
 from potstill import engines
 from potstill.miniature.server import launched
 from potstill.purchases import buy_all
+from potstill.recipe.rationales import SandboxConfig, VerifyConfig
 from potstill.recipe.scale import RayConfig
+from potstill.records import Problem, rationale_from
 from potstill.scale.cluster import Cluster
 
 pytestmark = pytest.mark.slow
@@ -165,3 +167,22 @@ def test_an_endpoint_that_dies_and_comes_back_costs_only_what_was_in_flight(own_
     assert (counts["rationales"], counts["failed"], len(set(lines(out)))) == (320, 0, 320)
     assert endpoint.paid_twice <= 2 * ROOM
     assert {member.facts.pid for member in own_engine.crew.members} == workers
+
+
+def test_rows_of_a_worker_that_stands_still_are_verified_by_another(own_engine, tmp_path, capsys):
+    """A stopped process holds up nobody for longer than its lease, and no row is missing."""
+    given = [
+        {"problem_id": "p", "kind": "cot", "text": f"The answer is {i}.", "author": "a", "index": i} for i in range(900)
+    ]
+    problems = {"p": Problem(id="p", question="?", answer="7", answer_type="number")}
+    frozen = own_engine.crew.members[0].facts.pid
+    os.kill(frozen, signal.SIGSTOP)
+    try:
+        rows = [rationale_from(row, "test") for row in given]
+        found = list(own_engine.verify(rows, problems, VerifyConfig(), sandbox=SandboxConfig()))
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(frozen, signal.SIGKILL)
+    assert sorted(row.index for row in found) == list(range(900))
+    assert [row.index for row in found if row.verdict.correct] == [7]
+    assert "silent for 3 s" in capsys.readouterr().err

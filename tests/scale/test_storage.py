@@ -2,9 +2,9 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
-import sys
 import time
 import urllib.request
 from importlib.util import find_spec
@@ -20,13 +20,14 @@ pytest.importorskip("fsspec", reason="needs fsspec: pip install 'potstill[ray]'"
 @pytest.fixture(scope="module")
 def s3():
     """The address of a bucket on a real S3 server of this machine."""
-    if find_spec("moto") is None or find_spec("s3fs") is None:
-        pytest.skip("needs s3fs and an S3 server: pip install s3fs 'moto[server]'")
+    server = shutil.which("moto_server")
+    if server is None or find_spec("s3fs") is None:
+        pytest.skip("needs s3fs, and an S3 server on the PATH: pip install s3fs; pip install 'moto[server]'")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    command = [server, "-H", "127.0.0.1", "-p", str(port)]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(command, **quiet) as process:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

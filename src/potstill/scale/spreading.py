@@ -100,7 +100,10 @@ class Spreading(Generic[T]):
         import ray
         from ray.exceptions import RayActorError, RayTaskError
 
-        done, _ = ray.wait(list(self._running), num_returns=1)
+        done, _ = ray.wait(list(self._running), num_returns=1, timeout=self._crew.config.lease_s)
+        if not done:
+            self._give_up_silent()
+            return
         member, chunk = self._running.pop(done[0])
         try:
             result = ray.get(done[0])
@@ -108,16 +111,34 @@ class Spreading(Generic[T]):
             raise error.cause from error
         except RayActorError as error:
             self._crew.lose(member, type(error).__name__)
-            chunk.losses += 1
-            if chunk.losses >= MOST_LOSSES:
-                message = (
-                    f"ray: {chunk.losses} workers died under the same rows, the last on {member.name}; look for "
-                    "memory there (`ray status`), or give workers more with ray.num_cpus"
-                )
-                raise SandboxError(message) from error
-            self._again.append(chunk)
+            self._put_back(member, chunk)
             return
         yield chunk, result
+
+    def _put_back(self, member: Member, chunk: Chunk[T]) -> None:
+        chunk.losses += 1
+        if chunk.losses >= MOST_LOSSES:
+            message = (
+                f"ray: {chunk.losses} workers were lost under the same rows, the last on {member.name}; look for "
+                "memory there (`ray status`), or give workers more with ray.num_cpus"
+            )
+            raise SandboxError(message)
+        self._again.append(chunk)
+
+    def _give_up_silent(self) -> None:
+        """Look whether the workers that are busy still answer; the chunks of one that does not are put back."""
+        import ray
+        from ray.exceptions import RayError
+
+        lease_s = self._crew.config.lease_s
+        for member in {member.node: member for member, _ in self._running.values()}.values():
+            try:
+                ray.get(member.actor.hello.remote(), timeout=lease_s)
+            except RayError:
+                self._crew.lose(member, f"silent for {lease_s:g} s")
+                lost = [found for found, (owner, _) in self._running.items() if owner is member]
+                for found in lost:
+                    self._put_back(*self._running.pop(found))
 
     def _await_worker(self) -> None:
         """Wait for a worker where there is none."""
