@@ -7,7 +7,7 @@ import yaml
 
 from potstill.cli import main
 from potstill.errors import ConfigError, DataError
-from potstill.evaluation.publishing import Terms, public, publish
+from potstill.evaluation.publishing import Terms, public, publish, write_cards
 from potstill.files import read_records
 from potstill.records import Example
 from potstill.run import run
@@ -101,7 +101,21 @@ def test_the_model_folder_is_the_student_with_a_card_of_its_scores(finished, pub
     assert (head["license"], head["pipeline_tag"]) == ("apache-2.0", "text-generation")
     assert "| test | cot | accuracy |" in card
     assert "| Teacher | miniature-teacher" in card
-    assert "| test | cot | accuracy |" not in (student / "README.md").read_text()
+    assert "license" not in front_matter((student / "README.md").read_text()), "a run does not know it"
+
+
+def test_a_students_folder_has_a_card_of_the_runs_scores(finished):
+    """Written when the run was evaluated; a second time it is the same, and nothing of this machine is in it."""
+    card = (finished / "students" / "scotd" / "README.md").read_text(encoding="utf-8")
+    scored = json.loads((finished / "scores.json").read_text())["scores"]
+    (row,) = [r for r in scored if (r["system"], r["path"], r["split"]) == ("scotd", "cot", "test") and r["n"]][:1]
+    assert f"| {row['value']:.3f} | [{row['low']:.3f}, {row['high']:.3f}] {row['by']} | {row['n']} |" in card
+    assert "- scotd − teacher on test" in card
+    assert "| Teacher | miniature |" in card
+    assert "rationales_per_problem: 2" in card
+    assert "secret" not in card
+    assert str(finished) not in card
+    assert write_cards(finished) == []
 
 
 def test_what_is_not_given_is_unknown(finished, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""Make a run's examples and its student ready for the Hugging Face Hub: two folders, each with its card.
+"""Cards of what a run made; its examples and its student as two folders for the Hugging Face Hub, each with its card.
 
     RUN ──export──► OUT/dataset/  README.md (data card), data/train.*
                     OUT/model/    README.md (model card with the run's scores), the student's folder
@@ -82,16 +82,42 @@ def publish(
     export(examples, target, format, name="train")
     scores = scores_of(run, job, recipe)
     authors = authors_of(run, examples)
+    arm = recipe.for_arm(_arm_of(job, recipe))
     card = data_card(
-        f"{run.name}-{job}", examples, manifest, recipe.for_arm(_arm_of(job, recipe)), data_file=data_file,
+        f"{run.name}-{job}", examples, manifest, arm, data_file=data_file,
         authors=authors, terms=terms, scores=scores,
     )  # fmt: skip
     write_atomic(dataset / "README.md", card)
     if model is not None:
         facts = {"teacher": _listed(authors) or UNKNOWN, "teacher's_terms": terms.teacher_terms,
                  "licence_of_the_questions": terms.data_license}  # fmt: skip
-        _write_model(student, Path(model), terms, facts, scores)
+        own = yaml.safe_dump(public(arm.model_dump(mode="json")), sort_keys=False, allow_unicode=True)
+        _write_model(student, Path(model), terms, facts, scores, own)
     return found
+
+
+def write_cards(run: str | Path) -> list[Path]:
+    """Give every student of a run a model card with what the run knows by now; return the cards that changed.
+
+    A student that was not trained here, or of an arm that the recipe no longer has, keeps the card that it has.
+    """
+    run, changed = Path(run), []
+    if not (run / "recipe.yaml").is_file():
+        return []
+    recipe, manifest = load_recipe(run / "recipe.yaml"), read_manifest(run)
+    teachers = ", ".join(dict.fromkeys(teacher.author for teacher in recipe.teachers))
+    for student in sorted(path.parent for path in (run / "students").glob("*/training.json")):
+        record, arm = read_record(student), _arm_of(student.name, recipe)
+        if record is None or arm not in (*recipe.arms, recipe.method):
+            continue
+        facts = {"run": run.resolve().name, "revision": manifest.get("git") or "", "teacher": teachers}
+        own = yaml.safe_dump(public(recipe.for_arm(arm).model_dump(mode="json")), sort_keys=False, allow_unicode=True)
+        card = model_card(student.name, record, facts, scores=scores_of(run, student.name, recipe), recipe=own)
+        path = student / "README.md"
+        if not path.exists() or path.read_text(encoding="utf-8") != card:
+            write_atomic(path, card)
+            changed.append(path)
+    return changed
 
 
 def require_job(run: Path, recipe: Recipe, system: str | None) -> str:
@@ -205,7 +231,7 @@ def public(value: Any, key: str = "") -> Any:
 
 def _write_model(
     student: Path, out: Path, terms: Terms, facts: Mapping[str, str],
-    scores: tuple[Sequence[Score], Sequence[Comparison]],
+    scores: tuple[Sequence[Score], Sequence[Comparison]], recipe: str,
 ) -> None:  # fmt: skip
     """Copy a student's folder and give it a card with the run's scores."""
     record = read_record(student)
@@ -214,7 +240,7 @@ def _write_model(
         raise DataError(message)
     with writing(out):
         shutil.copytree(student, out, dirs_exist_ok=True)
-    card = model_card(student.name, record, facts, license=terms.model_license, scores=scores)
+    card = model_card(student.name, record, facts, license=terms.model_license, scores=scores, recipe=recipe)
     write_atomic(out / "README.md", card)
 
 

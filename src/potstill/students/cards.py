@@ -67,12 +67,14 @@ def model_card(
     *,
     license: str | None = None,
     scores: tuple[Sequence[Score], Sequence[Comparison]] = ((), ()),
+    recipe: str = "",
 ) -> str:
     """Return the model card: what it was made from, with which numbers, and what they do not say.
 
     Args:
         license: By the Hub's own name; `None`: the card says nothing of it.
         scores: Of the student, and how it compares, in the run that trained it.
+        recipe: As YAML, without what belongs to one machine; empty: it is not shown.
     """
     examples = record["audit"]
     tasks = ", ".join(f"{count} {task}" for task, count in examples["tasks"].items())
@@ -105,6 +107,9 @@ def model_card(
     lines += [f'model = {made_by}.from_pretrained("{name}")']
     lines += [f'tokenizer = AutoTokenizer.from_pretrained("{name}")', "```", ""]
     lines += [f"The prompt is `{record['prompt']!r}`, in {record['format']} format; it must be kept."]
+    if recipe:
+        said = "Addresses, keys and paths are left out."
+        lines += ["", "## Recipe", "", said, "", "```yaml", recipe.rstrip(), "```"]
     lines += ["", f"Made with potstill, transformers {version('transformers')}, torch {version('torch')}.", ""]
     return "\n".join(lines)
 

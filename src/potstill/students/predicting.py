@@ -67,7 +67,7 @@ def _mark(
     if isinstance(student, TeacherConfig):
         who = student.model_dump(mode="json", exclude={"api_key_env", "max_concurrency", "timeout_s", "max_retries"})
     else:
-        files = sorted(path for path in Path(student).glob("*") if path.is_file())
+        files = sorted(path for path in Path(student).glob("*") if path.is_file() and path.suffix != ".md")
         who = [student, [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]]
     asked = [[problem.id, problem.question] for problem in problems]
     return content_id("predicting", who, config.model_dump(mode="json"), mix.model_dump(mode="json"), seed, asked)
