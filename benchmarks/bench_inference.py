@@ -1,6 +1,6 @@
 """Paths a second: 20 sampled paths for each of 100 questions, beside Hugging Face `generate`.
 
-    python benchmarks/bench_inference.py [inference] [--repeats N] [--cases NAME ...]
+    python benchmarks/bench_inference.py [inference] [--repeats N] [--cases NAME ...] [--systems NAME]
 
 The same model (random weights), the same prompts, 60 new tokens for every path (no stop token), T = 0.7, float32. Every
 system is a process of its own that stays; they take turns, and the first turn, which warms up, does not count.
@@ -121,6 +121,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", choices=[[], "inference"], help="which benchmarks [all]")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
     parser.add_argument("--child", nargs=2, metavar=("SYSTEM", "CASE"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
@@ -128,14 +129,14 @@ def main() -> None:
         return
     for case in options.cases:
         started = machine()
-        found = taking_turns(__file__, [(system, case) for system in SYSTEMS], options.repeats)
+        found = taking_turns(__file__, [(system, case) for system in options.systems], options.repeats)
         rows = [
             {"system": f"{system}: {case}", "unit": unit, **spread([run[key] for run in found[system, case]], 2)}
-            for system in SYSTEMS
+            for system in options.systems
             for key, unit in UNITS.items()
         ]
         ratios: dict[str, object] = {"wanted": WANTED}
-        for peer in SYSTEMS[1:]:
+        for peer in (system for system in options.systems if system != "potstill"):
             both = zip(found["potstill", case], found[peer, case], strict=True)
             ratios[peer] = round(statistics.median(a["paths_per_s"] / b["paths_per_s"] for a, b in both), 2)
             both = zip(found["potstill", case], found[peer, case], strict=True)

@@ -1,10 +1,11 @@
-"""Sampling against the loopback server: speed beside a bare client, what a kill costs, what faults cost.
+"""Sampling against the loopback server: speed beside other clients, what a kill costs, what faults cost.
 
-    python benchmarks/bench_sampling.py [sampling_50ms] [sampling_kill] [sampling_faults] [--repeats N]
+    python benchmarks/bench_sampling.py [sampling_50ms] [sampling_kill] [sampling_faults] [--repeats N] [--systems NAME]
 
 Every client is a process of its own, the server another one, and the systems take turns, so that a busy machine slows
-all of them alike. `value` is the median over repeats, `low` and `high` the extremes. Results are written to
-`benchmarks/results/NAME.json`. A kill is not a power loss.
+all of them alike. Clients of others (`peer_clients.py`) run in environments of their own in `benchmarks/.peers`; one
+that cannot be installed, or that fails its warm-up, is named and left out. `value` is the median over repeats, `low`
+and `high` the extremes. Results are written to `benchmarks/results/NAME.json`. A kill is not a power loss.
 """
 
 from __future__ import annotations
@@ -23,9 +24,17 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 
+from measuring import peer_python
+
 RESULTS = Path(__file__).parent / "results"
+PEERS = {
+    "openai": ("openai==3.54.0",),
+    "curator": ("bespokelabs-curator==0.1.31",),
+    "distilabel": ("distilabel==1.5.3", "requests", "openai", "beautifulsoup4"),
+}
 LATENCY_S, IN_FLIGHT, ROWS, TEXT = 0.05, 64, 2000, 1200
 FAULTS = {"p_429": 0.05, "p_500": 0.03, "p_trunc": 0.02, "p_drop": 0.02, "p_html": 0.01, "p_empty": 0.01, "slow": 0.03}
 
@@ -119,39 +128,67 @@ def stats(url: str, path: str = "/stats", body: bytes | None = None) -> dict:
         return json.load(answer)
 
 
-def measure_speed(repeats: int) -> dict:
+def measured(start: list[str]) -> dict:
+    """Run one client in a folder of its own; return what it says."""
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+        run = [*start, folder]
+        done = subprocess.run(run, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True, timeout=300)
+    found: dict = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def starts(url: str, systems: Sequence[str]) -> dict[str, list[str]]:
+    """Return what starts each client; a peer that cannot be installed or run is left out."""
+    found = {system: command(system, url, ROWS, "")[:-1] for system in CHILDREN if system in systems}
+    for peer in PEERS:
+        python = peer_python(peer, *PEERS[peer]) if peer in systems else None
+        if python is None:
+            continue
+        start = [str(python), str(Path(__file__).parent / "peer_clients.py"), peer, url]
+        try:
+            measured([*start, "64"])
+        except (subprocess.SubprocessError, ValueError, IndexError) as cause:
+            print(f"bench: {peer} does not run and is left out: {cause}", file=sys.stderr)
+            continue
+        found[peer] = [*start, str(ROWS)]
+    return found
+
+
+def measure_speed(repeats: int, systems: Sequence[str] = (*CHILDREN, *PEERS)) -> dict:
     """Request rate, processor time and memory of each system, taking turns."""
     from potstill.miniature.server import launched
 
-    found: dict[str, list[dict]] = {system: [] for system in CHILDREN}
     with launched(latency=LATENCY_S, canned=TEXT) as url:
+        clients = starts(url, systems)
+        found: dict[str, list[dict]] = {system: [] for system in clients}
         for repeat in range(repeats):
-            order = list(CHILDREN)
-            for system in order[repeat % 3 :] + order[: repeat % 3]:
-                with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
-                    done = subprocess.run(
-                        command(system, url, ROWS, folder),
-                        stdout=subprocess.PIPE,
-                        stderr=subprocess.DEVNULL,
-                        check=True,
-                    )
-                found[system].append(json.loads(done.stdout.splitlines()[-1]))
+            order, turn = list(clients), repeat % len(clients)
+            for system in order[turn:] + order[:turn]:
+                stats(url, "/reset", b"{}")
+                run = measured(clients[system])
+                run["billed"] = stats(url)["billed_requests"]
+                found[system].append(run)
+                print(f"{repeat + 1}/{repeats}", system, json.dumps(run), file=sys.stderr, flush=True)
         most = stats(url)["max_in_flight"]
     units = {"requests_per_s": "requests/s", "cpu_s_per_1000": "CPU s per 1,000 requests", "peak_mb": "MB resident"}
     rows = [
-        row_of(system, unit, [measured[name] for measured in found[system]])
-        for system in found
-        for name, unit in units.items()
+        row_of(system, unit, [run[name] for run in found[system]]) for system in found for name, unit in units.items()
     ]
     pairs = zip(found["potstill"], found["aiohttp"], strict=True)
     ratio = statistics.median(ours["requests_per_s"] / theirs["requests_per_s"] for ours, theirs in pairs)
     pairs = zip(found["potstill_teacher"], found["aiohttp"], strict=True)
     of_teacher = statistics.median(ours["requests_per_s"] / theirs["requests_per_s"] for ours, theirs in pairs)
+    ratios = {"aiohttp": round(ratio, 3)}
+    for peer in found.keys() & PEERS.keys():
+        for name, kind in (("requests_per_s", "rate"), ("cpu_s_per_1000", "cpu")):
+            pairs = zip(found["potstill"], found[peer], strict=True)
+            ratios[f"{peer}_{kind}"] = round(statistics.median(ours[name] / theirs[name] for ours, theirs in pairs), 3)
     counts = {
+        "billed": {system: [run["billed"] for run in runs] for system, runs in found.items()},
         "rows": ROWS, "in_flight": IN_FLIGHT, "latency_s": LATENCY_S, "max_in_flight_seen": most,
         "teacher_alone_to_aiohttp": round(of_teacher, 3), "ceiling_requests_per_s": IN_FLIGHT / LATENCY_S,
     }  # fmt: skip
-    return {"rows": rows, "ratios": {"aiohttp": round(ratio, 3)}, "floor": 0.75, "counts": counts}
+    return {"rows": rows, "ratios": ratios, "floor": 0.75, "counts": counts}
 
 
 def kill_once(url: str, rng: random.Random) -> dict:
@@ -240,6 +277,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", choices=[[], *MEASURED], help="which benchmarks [all]")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--systems", nargs="+", choices=[*CHILDREN, *PEERS], default=[*CHILDREN, *PEERS])
     parser.add_argument("--child", nargs=4, metavar=("SYSTEM", "URL", "ROWS", "FOLDER"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
@@ -249,7 +287,8 @@ def main() -> None:
     commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
     for name in options.names or MEASURED:
         before = os.getloadavg()[0]
-        result = MEASURED[name](options.repeats)
+        speed = {"systems": options.systems} if name == "sampling_50ms" else {}
+        result = MEASURED[name](options.repeats, **speed)
         machine = {
             "system": platform.platform(), "cpus": os.cpu_count(), "python": platform.python_version(),
             "load_before": before, "load_after": os.getloadavg()[0], "nice": os.nice(0),
@@ -257,7 +296,7 @@ def main() -> None:
         result = {"name": name, "commit": commit, "machine": machine, "repeats": options.repeats, **result}
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
-        print(json.dumps({key: result[key] for key in ("name", "rows", "ratios")}, indent=1))
+        print(json.dumps({key: result[key] for key in ("name", "rows", "ratios")}))
 
 
 if __name__ == "__main__":

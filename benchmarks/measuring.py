@@ -133,3 +133,18 @@ def peer_folder(name: str, *requirements: str) -> Path:
         command = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps"]
         subprocess.run([*command, "--target", str(folder), *requirements], check=True)
     return folder
+
+
+def peer_python(name: str, *requirements: str) -> Path | None:
+    """Return the Python of a peer's own environment, made when it is missing; `None` if it cannot be installed."""
+    python = PEERS / name / "bin" / "python"
+    if not (PEERS / name / "installed").exists():
+        try:
+            subprocess.run([sys.executable, "-m", "venv", str(PEERS / name)], check=True)
+            command = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", *requirements]
+            subprocess.run(command, check=True)
+        except subprocess.CalledProcessError as cause:
+            print(f"bench: {name} cannot be installed and is left out: {cause}", file=sys.stderr)
+            return None
+        (PEERS / name / "installed").touch()
+    return python
