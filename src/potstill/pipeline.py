@@ -332,9 +332,11 @@ class Pipeline:
         self.files.finish("evaluate", mark, {"scores": len(scores), "comparisons": len(comparisons)})
 
     def report(self) -> None:
-        """Write `report.html`; cheap, so it is made anew each time."""
+        """Write `report.html` and the students' cards; cheap, so they are made anew each time."""
+        from potstill.evaluation.publishing import write_cards
         from potstill.evaluation.reporting import report
 
+        write_cards(self.files.folder)
         path = report(self.files.folder)
         say("report", str(path))
 
