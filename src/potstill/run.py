@@ -40,6 +40,7 @@ PACKAGES = (
     "aiohttp",
     "pydantic",
     "math-verify",
+    "ray",
 )
 
 FREE = ("problems", "verify", "filter", "examples", "evaluate")

@@ -6,14 +6,19 @@ Slow: `python -m pytest tests/scale -m slow`.
 import json
 import subprocess
 import sys
+from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 from sampled import lines, questions, recipe_for
 
 from potstill import engines
+from potstill.pipeline import run_recipe
 from potstill.purchases import buy_all
+from potstill.recipe.reading import load_recipe
 
 pytestmark = pytest.mark.slow
+EVOLVE = Path(__file__).resolve().parents[2] / "recipes" / "evolve_demo.yaml"
 
 
 def test_without_an_address_a_cluster_of_this_machine_is_started_and_stopped(teacher_server, tmp_path):
@@ -44,3 +49,15 @@ def test_a_model_in_the_workers_writes_what_it_writes_in_this_process(engine, tm
         other = recipe.model_copy(update={"ledger": str(tmp_path / "other.sqlite")})
         buy_all(other, questions(6), tmp_path / "cluster.jsonl", run="r")
     assert lines(tmp_path / "cluster.jsonl") == lines(tmp_path / "local.jsonl")
+
+
+def test_a_search_with_its_judges_grows_the_same_trees(engine, tmp_path):
+    """Rewriting and judging go through the workers; the embedded teacher is one server for all on this machine."""
+    recipe = load_recipe(EVOLVE, ["problems.splits.train.limit=4", "evolve.compare=[]"])
+    for name in ("local", "cluster"):
+        own = recipe.model_copy(update={"ledger": str(tmp_path / f"{name}.sqlite")})
+        with engines.using(engine) if name == "cluster" else nullcontext():
+            run_recipe(own, tmp_path / name, until="evolve")
+    for name in ("trees.jsonl", "evolved.jsonl"):
+        assert lines(tmp_path / "cluster" / name) == lines(tmp_path / "local" / name)
+    assert lines(tmp_path / "cluster" / "trees.jsonl")
