@@ -124,7 +124,7 @@ class Rationale:
     """cot, pot or answer (a bare label)."""
     text: str
     view: str | None = None
-    """Of a chain of thought: positive (why the answer holds), negative (what rules out every other); `None`: neither."""
+    """Of a chain of thought: positive (why the answer holds), negative (what rules out the others); `None`: neither."""
     reasoning_content: str | None = None
     """What a reasoning model thought before it wrote `text`, as the server returned it."""
     author: str = ""
