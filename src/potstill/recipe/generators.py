@@ -154,7 +154,7 @@ class EvolveConfig(Table):
     def growth_mark(self) -> dict[str, Any]:
         """What of this table decides the trees; what is kept of them can change without growing them anew."""
         choosing = {
-            "compare", "keep_compared", "most", "keep", "per_seed", "per_cell", "total", "ladders", "keep_seeds", "near",
-            "near_cosine", "against",
+            "compare", "keep_compared", "most", "keep", "per_seed", "per_cell", "total", "ladders", "keep_seeds",
+            "near", "near_cosine", "against",
         }  # fmt: skip
         return self.model_dump(mode="json", exclude={"at_once", "max_failed_frac", "splits", *choosing})
