@@ -9,9 +9,9 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "potstill"
 LAYERS = [
     {"records", "errors", "messages", "methods"},
     {"recipe.*", "engines", "streams", "files", "teachers.base", "rationales.*", "generators.*", "students.mixing",
-     "students.rendering", "students.exports", "students.voting", "students.curriculum", "ensembles",
-     "students.losses", "evaluation.statistics", "evaluation.golds", "evaluation.rows", "evaluation.tables",
-     "review.decisions", "review.agreement"},
+     "students.rendering", "students.showing", "students.exports", "students.voting", "students.curriculum",
+     "ensembles", "students.losses", "evaluation.statistics", "evaluation.golds", "evaluation.rows",
+     "evaluation.tables", "review.decisions", "review.agreement"},
     {"run", "sandbox.*", "teachers.*", "miniature.*", "rationales.second_opinion", "rationales.second_opinion_worker",
      "evaluation.datasets", "evaluation.sources"},
     {"rationales.sampling", "rationales.asking", "rationales.planning", "rationales.resuming", "rationales.running",

@@ -149,6 +149,15 @@ async def test_ordered_items_are_pulled_after_what_came_before_was_consumed():
     assert done == [0, 1, 2, 3]
 
 
+@pytest.fixture
+def interruptible():
+    """SIGINT raises KeyboardInterrupt, as at a terminal; a test process that was started by another may ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_of_a_plain_loop_cancels_what_the_source_waits_for():
     """The source is not left to finish a wait that nobody is interested in."""
     ended = []

@@ -132,11 +132,13 @@ def require_sound_arms(arms: Iterable[Arm], *, is_plan: bool = False) -> None:
         MissingExtraError: torch or transformers is not installed.
     """
     from potstill.students.rendering import require_placeholders
+    from potstill.students.showing import read_shown
 
     require_extra("torch", "train")
     require_extra("transformers", "train")
     seen: list[object] = []
     for arm in arms:
+        read_shown(arm.recipe.infer)
         own = (arm.recipe.mix, arm.recipe.student, arm.recipe.train if arm.is_trained else None)
         if own in seen:  # another seed
             continue

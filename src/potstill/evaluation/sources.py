@@ -170,9 +170,9 @@ def _read_miniature(config: SourceConfig) -> Iterator[Row]:
 
 def _world(config: SourceConfig) -> tuple[ModuleType, dict[str, int]]:
     """Return what draws the problems, and the splits that there are with their usual sizes."""
-    from potstill.miniature import labels, world
+    from potstill.miniature import labels, parts, world
 
-    worlds = {"ring": (world, MINIATURE_SIZES), "labels": (labels, LABELS_SIZES)}
+    worlds = {"ring": (world, MINIATURE_SIZES), "labels": (labels, LABELS_SIZES), "parts": (parts, parts.SIZES)}
     name = config.options.get("world", "ring")
     if name not in worlds:
         message = f"{MINIATURE}: world {name!r} in problems.options; expected one of {', '.join(worlds)}"

@@ -1,6 +1,6 @@
 """Pretrain the embedded base student from scratch, on plain text of the miniature world.
 
-    python -m potstill.miniature.pretraining --out FOLDER --steps 2050
+    python -m potstill.miniature.pretraining --out FOLDER --steps 2050 [--size small|middle|base]
 
 The result is an ordinary Hugging Face folder. The text comes from `corpus.py`; no problem, rationale or answer of any
 split is read. `--overlap` prints instead how many n-grams that text shares with questions and with targets. Same seed,
@@ -35,6 +35,8 @@ SPECIAL = ("<pad>", "<eos>", "<unk>", "<bos>", *(f"<spare_{i}>" for i in range(6
 EXTRA_WORDS = ("(", "Let", "▁", "▁#", "▁(", "▁)", "▁/", "▁//", "▁def", "▁int", "▁print", "▁return", "▁solution", "▁yes")
 N_NUMBERS = 300
 N_ROWS, ROW_LENGTH = 32, 192
+SIZES = {"small": (64, 2), "middle": (96, 3), "base": (128, 4)}
+"""Name -> channels, and layers; as many heads as layers, of 32 channels each."""
 PEAK_RATE = 3e-3
 WARM_UP_STEPS = 150
 CHECK_EVERY = 250
@@ -57,13 +59,14 @@ def build_tokenizer() -> Any:
     )  # fmt: skip
 
 
-def build_model(vocabulary: dict[str, int]) -> Any:
-    """Return the untrained student: Llama, 4 layers of 128 channels, input and output embeddings tied."""
+def build_model(vocabulary: dict[str, int], size: str = "base") -> Any:
+    """Return the untrained student: Llama, by default 4 layers of 128 channels, input and output embeddings tied."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
+    channels, layers = SIZES[size]
     config = LlamaConfig(
-        vocab_size=len(vocabulary), hidden_size=128, intermediate_size=256, num_hidden_layers=4,
-        num_attention_heads=4, num_key_value_heads=4, max_position_embeddings=512, tie_word_embeddings=True,
+        vocab_size=len(vocabulary), hidden_size=channels, intermediate_size=2 * channels, num_hidden_layers=layers,
+        num_attention_heads=layers, num_key_value_heads=layers, max_position_embeddings=512, tie_word_embeddings=True,
         bos_token_id=vocabulary["<bos>"], eos_token_id=vocabulary["<eos>"], pad_token_id=vocabulary["<pad>"],
         rms_norm_eps=1e-5, initializer_range=0.05,
     )  # fmt: skip
@@ -133,12 +136,12 @@ class Rows:
         return [self.vocabulary[word] for word in re.findall(TOKEN, text.replace(" ", "▁"))]
 
 
-def pretrain(*, steps: int, decay_steps: int, seed: int, out: Path) -> None:
+def pretrain(*, steps: int, decay_steps: int, seed: int, out: Path, size: str = "base") -> None:
     """Train a base student and write it to `out`, with its tokenizer, as half-precision weights."""
     torch.manual_seed(0)
     tokenizer = build_tokenizer()
     vocabulary = tokenizer.get_vocab()
-    model = build_model(vocabulary)
+    model = build_model(vocabulary, size)
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
     is_matrix = {id(p) for p in matrices}
     others = [p for p in model.parameters() if id(p) not in is_matrix]
@@ -266,6 +269,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line; pretrain, or print the overlap."""
     parser = argparse.ArgumentParser(prog="python -m potstill.miniature.pretraining", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("base"), help="folder of the new base student")
+    parser.add_argument("--size", choices=list(SIZES), default="base")
     parser.add_argument("--steps", type=int, default=2050)
     parser.add_argument("--decay-steps", type=int, default=650, help="last steps, where the learning rate falls to 0")
     parser.add_argument("--seed", type=int, default=0)
@@ -279,7 +283,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             )
         return
     torch.set_num_threads(options.threads)
-    pretrain(steps=options.steps, decay_steps=options.decay_steps, seed=options.seed, out=options.out)
+    pretrain(
+        steps=options.steps, decay_steps=options.decay_steps, seed=options.seed, out=options.out, size=options.size
+    )
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ UNREAD = "I cannot tell from this text which square is reached."
 
 _DAY = re.compile(rf"\b({'|'.join(DAYS)})\b")
 _START = re.compile(r"\bsquare (\d+)\b")
+_ONLY = re.compile(rf"\bOnly (ahead|back|{'|'.join(DAYS)}):")
 _MOVE = re.compile(r"(?:(\d+) (?:times|jumps of) )?(\d+) (ahead|forward|back|backward)\b")
 
 
@@ -44,6 +45,7 @@ def write(question: str, rng: random.Random, *, kind: str = "cot", temperature: 
     walk = read_walk(question)
     if walk is None:
         return UNREAD
+    walk = restricted(walk, question)
     if temperature <= 0:
         rng = random.Random(question)
     errs = min(temperature, 2.0) if temperature > 0 else 0.5
@@ -67,7 +69,7 @@ def read_walk(text: str) -> Walk | None:
     if start is None:
         return None
     events = []
-    for sentence in text[start.end() :].split("."):
+    for sentence in _ONLY.split(text[start.end() :])[0].split("."):
         day, move = _DAY.search(sentence), _MOVE.search(sentence)
         if day is None:
             continue
@@ -79,6 +81,15 @@ def read_walk(text: str) -> Walk | None:
     if not any(event.sign for event in events):
         return None
     return Walk(int(start[1]) % RING, tuple(events))
+
+
+def restricted(walk: Walk, question: str) -> Walk:
+    """Return the part of a walk that counts, where a question says so: `Only ahead:`, `Only back:`, `Only Tuesday:`."""
+    said = _ONLY.search(question)
+    if said is None:
+        return walk
+    sign = {"ahead": 1, "back": -1}.get(said[1])
+    return replace(walk, events=tuple(e for e in walk.events if (e.day == said[1] if sign is None else e.sign == sign)))
 
 
 def _draw_style(rng: random.Random, temperature: float, styles: dict[str, float]) -> str:

@@ -35,6 +35,9 @@ class MixConfig(Table):
     budget of `n` each, so that the lever stands beside plain sampling in one run."""
     rounds: int | None = Field(default=None, ge=0)
     """Use what was sampled up to this one of the recipe's `rounds`; 0: the first sampling alone; `None`: everything."""
+    shots: int = Field(default=0, ge=0)
+    """Worked examples before each question in training, as in MetaICL: other training problems of its split (and of
+    its `meta.task`), each with one of its targets. At inference: `infer.demonstrations`."""
     augmented: tuple[Way, ...] | None = None
     """Of the problems that `augment` made, learn from those made so; empty: from none; `None`: from all."""
     evolved: str | None = None
@@ -69,6 +72,13 @@ class MixConfig(Table):
     max_per_problem: int | None = Field(default=None, ge=1)
     reasoning: Literal["drop", "think"] = "drop"
     """What a reasoning model thought first: left out, or learnt as `<think>` block before its text, both verbatim."""
+
+    @model_validator(mode="after")
+    def _shots_are_text(self) -> MixConfig:
+        if self.shots and (self.format == "chat" or self.prefixes or self.prompts):
+            message = "shots: worked examples stand in format: plain with one prompt; leave prompts and prefixes out"
+            raise ValueError(message)
+        return self
 
     @model_validator(mode="after")
     def _budget_is_given(self) -> MixConfig:
@@ -203,6 +213,11 @@ class InferConfig(Table):
     """The views in which chains of thought are written, `paths` of each. With both, `views` is a path of its own: their
     common answer, else that of the higher mean log-probability. Empty: the positive one, where `mix` tells them apart.
     """
+    demonstrations: dict[str, str] = {}
+    """Split -> JSONL of worked examples {question, rationale, answer} that stand before each of its questions, for a
+    task that the student was never trained on; other splits have none."""
+    n_demonstrations: int | None = Field(default=None, ge=1)
+    """So many of them, the first ones; `None`: all."""
     temperature: float = Field(default=0.7, ge=0)
     """For more than one path (SCoTD: 0.7)."""
     top_p: float = Field(default=1.0, gt=0, le=1)

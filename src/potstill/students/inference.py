@@ -31,6 +31,7 @@ from potstill.streams import Stream, map_concurrent
 from potstill.students.cards import read_record
 from potstill.students.loading import resolve_source
 from potstill.students.rendering import prefix_of, render_prompt, views_asked
+from potstill.students.showing import before_of, read_shown
 
 if TYPE_CHECKING:
     from potstill.students.decoding import Path as Continuation
@@ -125,6 +126,7 @@ def infer(
 
 def plan_asks(problems: Iterable[Problem], config: InferConfig, mix: MixConfig, done: Done = ()) -> Iterator[Ask]:
     """Yield what is to be asked: one path is greedy (index 0); more are sampled (1..k), beside the greedy if set."""
+    shown = read_shown(config)
     for problem in problems:
         for kind, count in config.paths.items():
             wanted = [0] if count == 1 else [*([0] if config.greedy else []), *range(1, count + 1)]
@@ -132,7 +134,8 @@ def plan_asks(problems: Iterable[Problem], config: InferConfig, mix: MixConfig, 
             for view in views:
                 indices = tuple(i for i in wanted if (problem.id, way_name(kind, view), i) not in done)
                 if indices:
-                    prompt, prefix = render_prompt(problem, mix, kind, view), prefix_of(kind, mix, view)
+                    before = before_of(problem, shown, mix, kind)
+                    prompt, prefix = before + render_prompt(problem, mix, kind, view), prefix_of(kind, mix, view)
                     yield Ask(problem, kind, prompt, indices, prefix, view, is_rival=len(views) > 1)
 
 

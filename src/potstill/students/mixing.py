@@ -51,6 +51,7 @@ from potstill.students.rendering import (
     shown_answer,
     target_for,
 )
+from potstill.students.showing import with_shots
 
 
 def mix(
@@ -118,7 +119,8 @@ def mix(
     if difficulty is not None:
         found = difficulties(difficulty, known.values(), everything)
         examples = [_noted(example, found) for example in examples]
-    return _capped(examples) if config.balance == "cap" else examples
+    examples = _capped(examples) if config.balance == "cap" else examples
+    return with_shots(examples, known, config.shots, seed)
 
 
 def _require_decisions(rows: Sequence[Rationale], config: FilterConfig) -> None:
