@@ -166,7 +166,9 @@ def test_without_a_name_nothing_is_saved_and_the_page_says_why(desk):
 def test_pages_fit_a_phone_and_follow_the_dark_scheme(desk):
     """Nothing is wider than the screen, every field has a label, and every page one heading of the first level."""
     page = desk.window(viewport={"width": 360, "height": 740}, color_scheme="dark")
-    for path in ("/", "/item/4?stage=rationales", "/item/4/edit", "/compare", "/calibration", "/decisions"):
+    for path in (
+        "/", "/item/4?stage=rationales", "/item/4/edit", "/compare", "/calibration", "/decisions", "/?stage=examples",
+    ):  # fmt: skip
         page.goto(desk.base + path)
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
         assert page.locator("h1").count() == 1, path
@@ -209,6 +211,79 @@ def test_a_scripted_raters_known_preference_comes_out(chromium, tmp_path):
     assert len(seen) == 2, "sides were shuffled"
     assert (result["rate"], result["judged_pairs"]) == (PREFERRED / PAIRS, PAIRS)
     assert result["low"] < PREFERRED / PAIRS < result["high"]
+
+
+MINIATURE = """
+problems:
+  splits:
+    train: {{source: miniature, split: train, limit: 8}}
+    test: {{source: miniature, split: test, limit: 24}}
+teachers: {{base_url: miniature}}
+ledger: {ledger}
+sample: {{n: 2}}
+train: {{max_steps: 3, problems_per_step: 4, rationales_per_problem: 2}}
+infer: {{max_new_tokens: 32}}
+evaluate: {{bootstrap: 100}}
+arms: {{untrained: {{train: null}}, scotd: {{}}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def miniature(tmp_path_factory):
+    """A finished run of the miniature: its teacher, a student, and that student before training."""
+    folder = tmp_path_factory.mktemp("miniature")
+    (folder / "recipe.yaml").write_text(MINIATURE.format(ledger=folder / "ledger.sqlite"))
+    command = [sys.executable, "-m", "potstill", "run", str(folder / "recipe.yaml"), "--run", str(folder / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # Playwright holds this thread's loop
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
+
+
+@pytest.mark.parametrize(("better", "worse", "wins"), [("teacher", "scotd", 19), ("scotd", "untrained", 15)])
+def test_a_raters_preference_among_the_miniatures_teacher_and_students_is_found(
+    chromium, miniature, better, worse, wins
+):
+    """A scripted rater prefers one source on so many of 24 problems; equal texts are no difference; all by keys."""
+    texts = {
+        name: {
+            row["problem_id"]: row["text"].strip() for row in read_lines(miniature / "predictions" / f"{name}.jsonl")
+        }
+        for name in (better, worse)
+    }
+    questions = {row["question"]: row["id"] for row in read_lines(miniature / "problems.jsonl")}
+    desk = Desk(chromium, miniature)
+    page = desk.window()
+    page.goto(f"{desk.base}/compare")
+    page.select_option("select[name=a]", better)
+    page.select_option("select[name=b]", worse)
+    page.click("main form button")
+    favoured, marks = set(sorted(texts[better])[:wins]), []
+    for number in range(24):
+        page.wait_for_selector(f"text=Pair {number + 1} of 24.")
+        problem = questions[page.inner_text("p.question")]
+        shown = [squeezed(text) for text in page.locator(".pair .written").all_inner_texts()]
+        good, bad = squeezed(texts[better][problem]), squeezed(texts[worse][problem])
+        assert sorted(shown) == sorted((good, bad))
+        marks.append(0.5 if good == bad else float(problem in favoured))
+        page.keyboard.press("0" if good == bad else str(1 + shown.index(good if problem in favoured else bad)))
+    truth = sum(marks) / 24
+    page.wait_for_selector(".figure")
+    result = json.loads(page.evaluate("fetch(location.pathname + '.json').then(r => r.text())"))
+    desk.close()
+    assert desk.troubles == []
+    assert (result["judged_pairs"], result["rate"]) == (24, pytest.approx(truth))
+    assert result["low"] <= truth <= result["high"]
+    assert 0.2 < result["first_chosen"] < 0.8, "the sides were drawn"
+
+
+def read_lines(path):
+    """Return the rows of a JSONL file."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def squeezed(text):
+    """Return a text without white space, which a page may lay out anew, as long as a page shows it."""
+    return "".join(text.split())
 
 
 def test_hostile_texts_do_nothing_in_a_browser(chromium, tmp_path):
