@@ -59,7 +59,7 @@ def test_no_verb_prints_help_and_exits_with_2(capsys):
             "no such file",
         ),
         (["verify", "--rationales", "nothing.jsonl"], "verify: --problems is missing"),
-        (["report"], "report: 0 run directories given"),
+        (["report"], "report: no run given"),
         (["show", "nothing"], "nothing does not exist"),
         (["serve"], "serve: give either a student's folder or name, or --miniature"),
     ],

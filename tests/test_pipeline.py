@@ -101,7 +101,7 @@ def test_a_second_run_does_nothing(smoke):
     command = [sys.executable, "-m", "potstill", "run", SMOKE, "--run", str(folder), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     changed = {p.name for p, stamp in before.items() if p.stat().st_mtime_ns != stamp}
-    assert changed <= {"report.html", "manifest.json", "recipe.yaml"}
+    assert changed <= {"report.html", "report.md", "manifest.json", "recipe.yaml"}
     assert json.loads(done.stdout)["scores"] == first["scores"]
 
 
