@@ -33,11 +33,13 @@ PATHS = {
     "kind and verdict": "/?kind=pot&status=PROGRAM_FAILED",
     "author and task": "/?author=model-2&source=task-4",
     "length": "/?shortest=70&longest=72",
+    "cost": "/?cheapest=100&dearest=102",
     "undecided": "/?review=none",
     "answers disagree": "/?disputed=1",
     "uncertain first": "/?order=next&review=none",
     "random order, page 2000": "/?order=calibration&page=2000",
     "longest first": "/?order=longest&kind=cot",
+    "costliest first": "/?order=costliest&status=WRONG",
     "rarest filter": "/?split=train&finish=length&kind=cot",
     "search, rare word": "/?q=zymurgy",
     "search, common word": "/?q=the",
@@ -77,7 +79,7 @@ def write_run(folder: Path, n: int, seed: int = 0) -> None:
         id = f"sha256:{draw.getrandbits(64):016x}"
         row = {
             "id": id, "problem_id": f"p{problem}", "kind": kind, "text": text, "author": f"model-{number % 3}",
-            "index": index, "finish": "length" if number % 5000 == 0 else "stop", "usage": {"completion_tokens": 90},
+            "index": index, "finish": "length" if number % 5000 == 0 else "stop", "usage": {"completion_tokens": 60 + number % 97},
         }  # fmt: skip
         files["rationales"].write(json.dumps(row) + "\n")
         answer = {"CORRECT": "7", "WRONG": str(draw.randint(8, 12))}.get(status)
