@@ -79,7 +79,8 @@ def write_run(folder: Path, n: int, seed: int = 0) -> None:
         id = f"sha256:{draw.getrandbits(64):016x}"
         row = {
             "id": id, "problem_id": f"p{problem}", "kind": kind, "text": text, "author": f"model-{number % 3}",
-            "index": index, "finish": "length" if number % 5000 == 0 else "stop", "usage": {"completion_tokens": 60 + number % 97},
+            "index": index, "finish": "length" if number % 5000 == 0 else "stop",
+            "usage": {"completion_tokens": 60 + number % 97},
         }  # fmt: skip
         files["rationales"].write(json.dumps(row) + "\n")
         answer = {"CORRECT": "7", "WRONG": str(draw.randint(8, 12))}.get(status)
