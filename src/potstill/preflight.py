@@ -170,7 +170,7 @@ def require_student(student: StudentConfig, *, is_chat: bool = False, is_plan: b
     """Raise `StudentError` if a folder cannot be a student: no configuration, weights, tokenizer or chat template, or
     a kind of model that writes no text; also of one from scratch.
 
-    A name on the Hugging Face hub is believed until it is loaded.
+    A name on the Hugging Face hub is believed until it is loaded; what a plan needs no library for is not asked for.
     """
     from potstill.students.loading import model_class, read_config, resolve_source, scratch_config
 
