@@ -60,6 +60,17 @@ def test_no_verb_prints_help_and_exits_with_2(capsys):
         ),
         (["verify", "--rationales", "nothing.jsonl"], "verify: --problems is missing"),
         (["report"], "report: no run given"),
+        (["evolve", "--problems", "a.jsonl"], "evolve: --base-url is missing; give --base-url URL and --model NAME"),
+        (
+            ["evolve", "--problems", "a.jsonl", "--base-url", "miniature", "--columns", "text"],
+            "--columns 'text': expected KEY=VALUE pairs",
+        ),
+        (["counterfactual", "--problems", "a.jsonl"], "counterfactual: --base-url is missing"),
+        (
+            ["counterfactual", "--problems", "a.jsonl", "--base-url", "miniature", "--columns", "text"],
+            "--columns 'text': expected KEY=VALUE pairs",
+        ),
+        (["counterfactual"], "counterfactual: nothing to read; give --problems FILE"),
         (["show", "nothing"], "nothing does not exist"),
         (["serve"], "serve: give either a student's folder or name, or --miniature"),
     ],

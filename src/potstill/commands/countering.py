@@ -6,11 +6,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from potstill.commands.given import given, problems_of, recipe_of, recipe_to_run, require_asked
 from potstill.commands.printing import print_json, print_text
 from potstill.commands.running import print_plan, run_file
 from potstill.errors import ConfigError
-from potstill.recipe.problems import SourceConfig
-from potstill.recipe.reading import build_recipe, read_recipe
+from potstill.recipe.reading import read_recipe
 from potstill.recipe.whole import Recipe
 
 
@@ -101,12 +101,7 @@ def _measure(options: argparse.Namespace) -> int:
 
 
 def _stage_of_run(options: argparse.Namespace) -> int:
-    recipe = options.recipe
-    if recipe is None and options.run and (Path(options.run) / "recipe.yaml").exists():
-        recipe = Path(options.run) / "recipe.yaml"
-    if recipe is None:
-        message = "counterfactual: nothing to read; give --problems FILE (and --out), or --recipe FILE --run DIR"
-        raise ConfigError(message)
+    recipe = recipe_to_run("counterfactual", options, "--problems")
     options.set = [*options.set, *(f"counterfactual.{name}={value}" for name, value in _changes(options).items())]
     if "counterfactual" not in read_recipe(recipe):
         options.set = ["counterfactual={}", *options.set]
@@ -129,42 +124,25 @@ def _changes(options: argparse.Namespace) -> dict[str, Any]:
 
 def _recipe(options: argparse.Namespace) -> Recipe:
     """Return the recipe given, or the method's defaults, with the command's own options on top."""
-    data: dict[str, Any] = read_recipe(options.recipe) if options.recipe else {"method": "counterfactual"}
-    data.setdefault("problems", {"source": "given on the command line"})
-    data |= _given(options, "ledger", "task")
-    teacher = _given(options, "base_url", "model", "api_key_env", "max_concurrency")
-    if teacher:
-        own = data.get("teachers") or {}
-        data["teachers"] = {**(own[0] if isinstance(own, list) and len(own) == 1 else own), **teacher}
-    if options.jury:
-        writer = data.get("teachers")
-        if not isinstance(writer, dict):
-            message = "counterfactual: --jury names models of the endpoint of --base-url; with a recipe name teachers"
-            raise ConfigError(message)
-        names = [name.strip() for name in options.jury.split(",") if name.strip()]
-        others = [{**writer, "model": name, "weight": 0} for name in names if name != writer.get("model")]
-        data["teachers"] = [writer, *others]
-        data["counterfactual"] = {**(data.get("counterfactual") or {}), "jury": {"teachers": names}}
-    is_named = bool(data.get("teachers")) or any(pair.startswith("teachers.") for pair in options.set)
-    if not is_named or (not options.recipe and not options.model and options.base_url not in (None, "miniature")):
-        message = "counterfactual: no teacher; give --base-url URL and --model NAME, or --recipe FILE"
-        raise ConfigError(message)
+    require_asked(options)
     changes = [f"counterfactual.{name}={value}" for name, value in _changes(options).items()]
-    return build_recipe(data, [*changes, *options.set], options.recipe or "command line")
+    options.set = [*changes, *options.set]
+    tables: dict[str, Any] = {"teachers": given(options, "base_url", "model", "api_key_env", "max_concurrency")}
+    if options.jury:
+        names = [name.strip() for name in options.jury.split(",") if name.strip()]
+        tables |= {"teachers": _with_jurors(options, tables["teachers"], names)}
+        tables |= {"counterfactual": {"jury": {"teachers": names}}}
+    tables |= given(options, "ledger", "task")
+    return recipe_of(options, tables, method="counterfactual")
+
+
+def _with_jurors(options: argparse.Namespace, writer: dict[str, Any], names: list[str]) -> list[dict[str, Any]]:
+    """Return the teacher that edits, and the models of its endpoint that judge and write nothing."""
+    if options.recipe or not writer:
+        message = "counterfactual: --jury names models of the endpoint of --base-url; in a recipe name teachers"
+        raise ConfigError(message)
+    return [writer, *({**writer, "model": name, "weight": 0} for name in names if name != writer.get("model"))]
 
 
 def _problems(options: argparse.Namespace, recipe: Recipe) -> list[Any]:
-    from potstill.evaluation.datasets import load_problems
-
-    table = recipe.problems
-    own: dict[str, Any] = {"columns": dict(table.columns), "question": table.question, "invalid": "drop"}
-    own |= {"answer_type": table.answer_type, "labels": table.labels, "source": options.problems}
-    for pair in (options.columns or "").split(","):
-        key, separator, column = pair.partition("=")
-        if separator:
-            own["columns"][key.strip()] = column.strip()
-    return load_problems(SourceConfig(**own, **_given(options, "limit")))
-
-
-def _given(options: argparse.Namespace, *names: str) -> dict[str, Any]:
-    return {name: value for name in names if (value := getattr(options, name)) is not None}
+    return problems_of(options, recipe, question=recipe.problems.question, invalid="drop")

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
+from potstill.commands.given import given, problems_of, recipe_of, recipe_to_run, require_asked
 from potstill.commands.printing import print_json, print_text
 from potstill.commands.running import print_plan, run_file
 from potstill.errors import ConfigError
-from potstill.recipe.problems import SourceConfig
-from potstill.recipe.reading import build_recipe, read_recipe
 from potstill.recipe.whole import Recipe
 
 STRATEGIES = ("beam", "tree", "published", "random", "best_of_n")
@@ -47,7 +45,7 @@ def evolve(options: argparse.Namespace) -> int:
     from potstill.instructions import Places, evolve_files, plan_evolve, require_sound_evolving
 
     recipe = _recipe(options)
-    seeds = _seeds(options, recipe)
+    seeds = problems_of(options, recipe, invalid="drop")
     require_sound_evolving(recipe)
     if options.dry_run:
         print_plan(plan_evolve(recipe, seeds).rows, as_json=options.json)
@@ -71,47 +69,18 @@ def evolve(options: argparse.Namespace) -> int:
 
 
 def _stage_of_run(options: argparse.Namespace) -> int:
-    recipe = options.recipe
-    if recipe is None and options.run and (Path(options.run) / "recipe.yaml").exists():
-        recipe = Path(options.run) / "recipe.yaml"
-    if recipe is None:
-        message = "evolve: nothing to read; give --problems FILE (and --out), or --recipe FILE --run DIR"
-        raise ConfigError(message)
-    given = {name: getattr(options, name) for name in TABLE}
-    given["judge.scorer"] = options.scorer
-    options.set = [*options.set, *(f"evolve.{name}={value}" for name, value in given.items() if value is not None)]
-    return run_file(recipe, options, "evolve", None)
+    changes = given(options, *TABLE)
+    if options.scorer is not None:
+        changes["judge.scorer"] = options.scorer
+    options.set = [*options.set, *(f"evolve.{name}={value}" for name, value in changes.items())]
+    return run_file(recipe_to_run("evolve", options, "--problems"), options, "evolve", None)
 
 
 def _recipe(options: argparse.Namespace) -> Recipe:
     """Return the recipe given, or the method's defaults, with the command's own options on top."""
-    data: dict[str, Any] = read_recipe(options.recipe) if options.recipe else {"method": "idea_mcts"}
-    data.setdefault("problems", {"source": "given on the command line"})
-    teacher = _given(options, "base_url", "model", "api_key_env", "max_concurrency")
-    if teacher:
-        own = data.get("teachers") or {}
-        data["teachers"] = {**(own[0] if isinstance(own, list) and len(own) == 1 else own), **teacher}
-    data["evolve"] = {**(data.get("evolve") or {}), **_given(options, *TABLE)}
+    require_asked(options)
     if options.scorer is not None:
-        data["evolve"]["judge"] = {**(data["evolve"].get("judge") or {}), "scorer": options.scorer}
-    data |= _given(options, "ledger")
-    is_named = bool(data.get("teachers")) or any(pair.startswith("teachers.") for pair in options.set)
-    if not is_named or (not options.recipe and not options.model and options.base_url not in (None, "miniature")):
-        message = "evolve: no teacher; give --base-url URL and --model NAME, or --recipe FILE"
-        raise ConfigError(message)
-    return build_recipe(data, options.set, options.recipe or "command line")
-
-
-def _seeds(options: argparse.Namespace, recipe: Recipe) -> list[Any]:
-    from potstill.evaluation.datasets import load_problems
-
-    own: dict[str, Any] = {"columns": dict(recipe.problems.columns), "invalid": "drop", "source": options.problems}
-    for pair in (options.columns or "").split(","):
-        key, separator, column = pair.partition("=")
-        if separator:
-            own["columns"][key.strip()] = column.strip()
-    return load_problems(SourceConfig(**own, **_given(options, "limit")))
-
-
-def _given(options: argparse.Namespace, *names: str) -> dict[str, Any]:
-    return {name: value for name in names if (value := getattr(options, name)) is not None}
+        options.set = [f"evolve.judge.scorer={options.scorer}", *options.set]
+    teacher = given(options, "base_url", "model", "api_key_env", "max_concurrency")
+    tables = {"teachers": teacher, "evolve": given(options, *TABLE), **given(options, "ledger")}
+    return recipe_of(options, tables, method="idea_mcts")

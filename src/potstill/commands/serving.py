@@ -54,7 +54,7 @@ def serve(options: argparse.Namespace) -> int:
 
 def _served(options: argparse.Namespace) -> Served:
     """Return the student that the options name, loaded, in the form that it was trained in."""
-    from potstill.commands.stages import read_pairs, recipe_of
+    from potstill.commands.given import read_pairs, recipe_of
     from potstill.students.cards import read_record
     from potstill.students.inference import mix_of, open_for_asking
     from potstill.students.loading import resolve_source

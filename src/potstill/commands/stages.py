@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from potstill import engines
+from potstill.commands.given import given, problems_of, read_pairs, recipe_of, recipe_to_run, require_asked, required
 from potstill.commands.printing import print_json, print_text
 from potstill.commands.running import print_plan, run_file
 from potstill.errors import ConfigError
 from potstill.messages import say
 from potstill.preflight import require_engine
-from potstill.recipe.problems import SourceConfig
-from potstill.recipe.reading import build_recipe, read_recipe
-from potstill.recipe.whole import Recipe
 
 FILES_OF = {
     "sample": (("--problems", "the problems"),),
@@ -26,9 +24,6 @@ FILES_OF = {
     "infer": (("--problems", "the problems"),),
     "evaluate": (("--predictions", "the predictions"), ("--problems", "the problems")),
 }
-
-OF_ANY_SOURCE = {"columns", "answer_type", "labels", "invalid"}
-"""What a recipe says of its problems that also holds for another file of them."""
 
 
 def add(verb: str, parser: argparse.ArgumentParser) -> None:
@@ -89,16 +84,16 @@ def sample(options: argparse.Namespace) -> int:
     """Sample rationales into a file."""
     if not options.problems:
         return _stage_of_run("sample", options)
-    _require_teacher(options)
-    teacher = _given(options, "base_url", "model", "api_key_env", "temperature", "max_concurrency")
-    settings: dict[str, Any] = _given(options, "n", "retry_failed")
+    require_asked(options)
+    teacher = given(options, "base_url", "model", "api_key_env", "temperature", "max_concurrency")
+    settings: dict[str, Any] = given(options, "n", "retry_failed")
     if options.kind:
         settings["kinds"] = [options.kind]
     if not options.recipe:
         settings.setdefault("template", "zero_shot")
-    recipe = recipe_of(options, {"teachers": teacher, "sample": settings, **_given(options, "ledger")})
-    out = Path() if options.dry_run else Path(_required(options, "out"))
-    problems = _problems(options, recipe)
+    recipe = recipe_of(options, {"teachers": teacher, "sample": settings, **given(options, "ledger")})
+    out = Path() if options.dry_run else Path(required(options, "out"))
+    problems = problems_of(options, recipe)
     if options.dry_run:
         from potstill.purchases import plan_sample
 
@@ -122,14 +117,14 @@ def verify(options: argparse.Namespace) -> int:
     from potstill.records import Rationale
 
     recipe = recipe_of(options, {})
-    problems = _problems(options, recipe)
+    problems = problems_of(options, recipe)
     rationales = read_records(options.rationales, Rationale)
     with engines.opened(recipe) as engine:
         check = verify_stage if engine is None else engine.verify
         verified = check(rationales, {p.id: p for p in problems}, recipe.verify, sandbox=recipe.sandbox)
         verdicts = [r.verdict for r in verified if r.verdict is not None]
     if not options.dry_run:
-        write_records(_required(options, "out"), verdicts)
+        write_records(required(options, "out"), verdicts)
     _print_counts("verify", dict(Counter(v.status.value for v in verdicts).most_common()), options)
     return 0
 
@@ -145,7 +140,7 @@ def mix(options: argparse.Namespace) -> int:
     from potstill.students.mixing import mix as mix_stage
 
     recipe = recipe_of(options, {})
-    problems = {p.id: p for p in _problems(options, recipe)}
+    problems = {p.id: p for p in problems_of(options, recipe)}
     verdicts = {v.rationale_id: v for v in read_records(options.verdicts, Verdict)} if options.verdicts else {}
     rationales = [
         replace(r, verdict=verdicts.get(r.id), problem=problems.get(r.problem_id))
@@ -160,7 +155,7 @@ def mix(options: argparse.Namespace) -> int:
         difficulty=noted(recipe.train.curriculum),
     )  # fmt: skip
     if not options.dry_run:
-        export(examples, _required(options, "out"), options.format)
+        export(examples, required(options, "out"), options.format)
     _print_counts("mix", {"examples": len(examples), "problems": len({e.group for e in examples})}, options)
     return 0
 
@@ -183,7 +178,7 @@ def train(options: argparse.Namespace) -> int:
     dev: list[Any] = []
     if options.dev:
         options.problems = options.dev
-        dev = _problems(options, recipe)
+        dev = problems_of(options, recipe)
     if options.dry_run:
         _print_counts("train", {"examples": len(examples), "problems": len({e.group for e in examples})}, options)
         return 0
@@ -231,13 +226,13 @@ def infer(options: argparse.Namespace) -> int:
 
     settings = {"paths": read_pairs(options.paths, "--paths", int)} if options.paths else {}
     recipe = recipe_of(options, {"infer": settings})
-    problems = _problems(options, recipe)
-    student: Any = _required(options, "student")
+    problems = problems_of(options, recipe)
+    student: Any = required(options, "student")
     if str(student).startswith(("http://", "https://")):
         if not options.model:
             message = "infer: --model is missing; an endpoint is asked for a model by its name"
             raise ConfigError(message)
-        student = TeacherConfig(base_url=student, model=options.model, **_given(options, "api_key_env"))
+        student = TeacherConfig(base_url=student, model=options.model, **given(options, "api_key_env"))
     if options.dry_run:
         from potstill.students.inference import plan_asks
 
@@ -247,7 +242,7 @@ def infer(options: argparse.Namespace) -> int:
             problems,
             student,
             recipe.infer,
-            _required(options, "out"),
+            required(options, "out"),
             mix=recipe.mix if options.recipe or any(pair.startswith("mix.") for pair in options.set) else None,
             seed=recipe.seed,
             ledger=options.ledger,
@@ -266,7 +261,7 @@ def evaluate(options: argparse.Namespace) -> int:
     from potstill.records import Rationale, to_dict
 
     recipe = recipe_of(options, {})
-    problems = _problems(options, recipe)
+    problems = problems_of(options, recipe)
     predictions = list(read_records(options.predictions, Rationale))
     scores = evaluate_stage(
         predictions,
@@ -300,77 +295,8 @@ CALLS = {
 
 
 def _stage_of_run(stage: str, options: argparse.Namespace) -> int:
-    """Run a recipe up to a stage; without a recipe, go on with the one that the run directory holds."""
-    recipe = options.recipe
-    if recipe is None and options.run and (Path(options.run) / "recipe.yaml").exists():
-        recipe = Path(options.run) / "recipe.yaml"
-    if recipe is None:
-        first = FILES_OF[stage][0][0]
-        message = f"{stage}: nothing to read; give {first} FILE (and --out), or --recipe FILE --run DIR"
-        raise ConfigError(message)
-    return run_file(recipe, options, stage, None)
-
-
-def recipe_of(options: argparse.Namespace, tables: dict[str, Any]) -> Recipe:
-    """Return the recipe given, or the defaults, with the command's own options on top."""
-    data = read_recipe(options.recipe) if options.recipe else {}
-    data.setdefault("problems", {"source": "given on the command line"})
-    for name, table in tables.items():
-        given = data.get(name) or {}
-        if name == "teachers" and isinstance(given, list) and len(given) == 1:
-            given = given[0]
-        data[name] = {**given, **table} if isinstance(table, dict) and isinstance(given, dict) else table or given
-    if "teachers" in data and not data["teachers"]:
-        del data["teachers"]
-    return build_recipe(data, options.set, options.recipe or "command line")
-
-
-def _problems(options: argparse.Namespace, recipe: Recipe) -> list[Any]:
-    from potstill.evaluation.datasets import load_problems
-
-    own = recipe.problems.model_dump(include=OF_ANY_SOURCE if options.recipe else {*SourceConfig.model_fields})
-    own["columns"] |= read_pairs(options.columns, "--columns", str) if options.columns else {}
-    own |= {"source": _required(options, "problems"), **_given(options, "limit")}
-    return load_problems(SourceConfig(**own))
-
-
-def _required(options: argparse.Namespace, name: str) -> str:
-    value: str | None = getattr(options, name, None)
-    if not value:
-        message = f"{options.verb}: --{name} is missing; it is needed with the files given"
-        raise ConfigError(message)
-    return value
-
-
-def _require_teacher(options: argparse.Namespace) -> None:
-    """Raise unless something says whom to ask."""
-    if options.recipe or any(pair.startswith("teachers.") for pair in options.set):
-        return
-    for name in ("base_url", "model"):
-        if not getattr(options, name) and options.base_url != "miniature":
-            flag = f"--{name.replace('_', '-')}"
-            message = f"sample: {flag} is missing; give --base-url URL and --model NAME, or --recipe FILE"
-            raise ConfigError(message)
-
-
-def _given(options: argparse.Namespace, *names: str) -> dict[str, Any]:
-    return {name: value for name in names if (value := getattr(options, name)) is not None}
-
-
-def read_pairs(text: str, flag: str, convert: type[Any]) -> dict[str, Any]:
-    """Return the pairs of an option such as `cot=10,pot=10`.
-
-    Raises:
-        ConfigError: It is not of that form.
-    """
-    pairs = {}
-    for part in text.split(","):
-        key, separator, value = part.partition("=")
-        if not separator or not key or not value or (convert is int and not value.isdigit()):
-            message = f"{flag} {text!r}: expected KEY=VALUE pairs with commas between them"
-            raise ConfigError(message)
-        pairs[key.strip()] = convert(value.strip())
-    return pairs
+    """Run a recipe up to a stage."""
+    return run_file(recipe_to_run(stage, options, FILES_OF[stage][0][0]), options, stage, None)
 
 
 def _print_counts(stage: str, counts: Any, options: argparse.Namespace) -> None:
